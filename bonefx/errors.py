@@ -1,0 +1,35 @@
+"""Everything that can go wrong and be explained to a person.
+
+A message says what was wrong and what to do about it, in words for somebody at a browser. Code that
+meets a person (page, API, command line) catches `BoneFXError` and shows its message as it is.
+"""
+
+from __future__ import annotations
+
+
+class BoneFXError(Exception):
+    """Base of every error whose message is meant to be read by the person who asked."""
+
+
+class ImageError(BoneFXError):
+    """A file is not an image that can be read here: damaged, too large, or of an unknown kind."""
+
+
+class RequestError(BoneFXError):
+    """An argument is outside of what is offered: an unknown model, a threshold of 2."""
+
+
+class SourceError(BoneFXError):
+    """A source (folder, Hub) did not give the file that was asked for."""
+
+
+class WeightsError(BoneFXError):
+    """A weight file is not a checkpoint of the network that was asked for."""
+
+
+class DatasetError(BoneFXError):
+    """A data set folder or a predictions file breaks its format."""
+
+
+class MetricsError(BoneFXError):
+    """A metrics file breaks the schema of `bonefx.evaluation.report`."""

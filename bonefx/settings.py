@@ -1,0 +1,104 @@
+"""Every environment variable that BoneFX reads, in one frozen value.
+
+`Settings.from_env()` is called once by each way in (the app, the command line, `bonefx.detect`) and
+handed down; no other module looks at the environment for a setting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_THRESHOLD = 0.25
+DEFAULT_REPO = "karinversan/bone_fracture"
+NOTICE = "Research and education. Not a medical device."
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def packaged(name: str) -> Path:
+    """A folder that travels with the code: inside an installed package, or beside it in a checkout."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where weights and metrics come from, and how they are run.
+
+    Attributes:
+        repo_id: Hub model repo of the weights (`HF_REPO_ID`).
+        filename_frcnn, filename_yolo: weight files in it (`HF_FILENAME_FRCNN`, `HF_FILENAME_YOLO`).
+        revision: commit, tag or branch of the weights (`BONEFX_REVISION`); None is the newest.
+        metrics_repo_id: Hub repo of the metrics (`HF_METRICS_REPO_ID`).
+        metrics_repo_type: `dataset` or `model` (`HF_METRICS_REPO_TYPE`).
+        metrics_filename_frcnn, metrics_filename_yolo: files in it.
+        token: access token (`HF_TOKEN`, else `HUGGINGFACE_HUB_TOKEN`); never logged.
+        endpoint: address of the Hub (`HF_ENDPOINT`).
+        hub: whether the Hub may be asked at all (`BONEFX_HUB=off`, or `HF_HUB_OFFLINE=1`).
+        weights_dir: folder that is looked into before the Hub (`BONEFX_WEIGHTS_DIR`).
+        frcnn_engine: `auto`, `torchvision` or `detectron2` (`BONEFX_FRCNN_ENGINE`).
+    """
+
+    repo_id: str = DEFAULT_REPO
+    filename_frcnn: str = "model_final_frcnn.pth"
+    filename_yolo: str = "best_yolo26m_640.pt"
+    revision: str | None = None
+    metrics_repo_id: str = DEFAULT_REPO
+    metrics_repo_type: str = "model"
+    metrics_filename_frcnn: str = "metrics_frcnn.json"
+    metrics_filename_yolo: str = "metrics_yolo.json"
+    token: str | None = None
+    endpoint: str = "https://huggingface.co"
+    hub: bool = True
+    weights_dir: Path = Path("weights")
+    frcnn_engine: str = "auto"
+
+    def __repr__(self) -> str:  # the token must not reach a log
+        return f"Settings(repo_id={self.repo_id!r}, hub={self.hub}, weights_dir={str(self.weights_dir)!r})"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the environment. An unset or blank variable keeps its default.
+
+        Raises:
+            ValueError: a variable has a value that it does not offer.
+        """
+
+        def get(name: str, default: str) -> str:
+            return environ.get(name, "").strip() or default
+
+        metrics_repo_id = get("HF_METRICS_REPO_ID", "")
+        return cls(
+            repo_id=get("HF_REPO_ID", cls.repo_id),
+            filename_frcnn=get("HF_FILENAME_FRCNN", cls.filename_frcnn),
+            filename_yolo=get("HF_FILENAME_YOLO", cls.filename_yolo),
+            revision=get("BONEFX_REVISION", "") or None,
+            metrics_repo_id=metrics_repo_id or cls.metrics_repo_id,
+            # The default repo is a model repo that holds the metrics too; an owner's own is a data set.
+            metrics_repo_type=_choice(
+                get("HF_METRICS_REPO_TYPE", "dataset" if metrics_repo_id else cls.metrics_repo_type),
+                "HF_METRICS_REPO_TYPE",
+                ("dataset", "model"),
+            ),
+            metrics_filename_frcnn=get("HF_METRICS_FILENAME_FRCNN", cls.metrics_filename_frcnn),
+            metrics_filename_yolo=get("HF_METRICS_FILENAME_YOLO", cls.metrics_filename_yolo),
+            token=get("HF_TOKEN", "") or get("HUGGINGFACE_HUB_TOKEN", "") or None,
+            endpoint=get("HF_ENDPOINT", cls.endpoint).rstrip("/"),
+            hub=_choice(get("BONEFX_HUB", "on"), "BONEFX_HUB", ("on", "off")) == "on"
+            and get("HF_HUB_OFFLINE", "0").lower() not in ("1", "true", "yes", "on"),
+            weights_dir=Path(get("BONEFX_WEIGHTS_DIR", str(cls.weights_dir))),
+            frcnn_engine=_choice(
+                get("BONEFX_FRCNN_ENGINE", cls.frcnn_engine),
+                "BONEFX_FRCNN_ENGINE",
+                ("auto", "torchvision", "detectron2"),
+            ),
+        )
+
+
+def _choice(value: str, name: str, offered: tuple[str, ...]) -> str:
+    if value not in offered:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(offered)}")
+    return value
