@@ -1,0 +1,74 @@
+"""What every detector is: the protocol, and the small values that it reports."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from bonefx.detections import Detections
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What computes: library and version, number format, processor."""
+
+    engine: str
+    precision: str
+    device: str
+
+
+class Stopwatch:
+    """Milliseconds by stage: `with stopwatch("network"): ...`. A stage entered twice adds up."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, (time.perf_counter() - start) * 1000)
+
+    def add(self, stage: str, ms: float) -> None:
+        """Count milliseconds that something else has measured."""
+        self.ms[stage] = self.ms.get(stage, 0.0) + ms
+
+
+class Detector(Protocol):
+    """A loaded model.
+
+    Attributes:
+        runtime: what it runs on.
+        nms: how duplicate boxes are removed, in words that metrics files repeat.
+        image_size: the longest side, in pixels, that the network sees.
+    """
+
+    runtime: Runtime
+    nms: str
+    image_size: int
+
+    def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
+        """Detections in an RGB uint8 image (h, w, 3): score at least 0.001, at most 300 of them.
+
+        May be called from several threads. Framework habits (colour order, resizing, label mapping)
+        stay inside. Stages timed: preprocess, network, postprocess.
+        """
+
+
+def processor_name() -> str:
+    """The CPU's own name, as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
