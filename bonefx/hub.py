@@ -1,0 +1,260 @@
+"""Where a weight or metrics file comes from: a folder, the Hugging Face Hub, or the bundled demo weights.
+
+The Hub may be slow, silent or broken, and the app must start all the same: a source that fails is passed
+over with a sentence that says why, and left alone for some minutes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from bonefx.errors import SourceError
+from bonefx.hub_client import (
+    ANSWER_SECONDS,
+    PUSH_SECONDS,
+    SILENCE_SECONDS,
+    HubFile,
+    HubRepo,
+    MissingError,
+    OnProgress,
+    Progress,
+    Pushed,
+    ignore,
+)
+from bonefx.settings import Settings, packaged
+
+__all__ = [
+    "HubFile",
+    "Progress",
+    "Pushed",
+    "SourceProblem",
+    "WeightSources",
+    "Weights",
+    "fetch_metrics",
+    "ignore",
+    "local_weights",
+    "push",
+]
+
+RETRY_SECONDS = 300.0  # how long a source that failed is left alone
+
+_SWITCHED_OFF = "The Hub is switched off (BONEFX_HUB=off or HF_HUB_OFFLINE=1)."
+_FROM_CACHE = "The copy in this machine's cache is used."
+
+Source = Literal["local", "hub", "bundled"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight file that lies ready on this machine, and where it came from.
+
+    Attributes:
+        path: the file.
+        source: `local`, `hub` or `bundled`.
+        repo, revision: Hub repository and full commit SHA; None for the other sources.
+        file: its name in the repository, or in its folder.
+        sha256: of its bytes, hexadecimal.
+        config: the Detectron2-style YAML beside it; None where there is none.
+    """
+
+    path: Path
+    source: Source
+    repo: str | None
+    revision: str | None
+    file: str
+    sha256: str
+    config: Path | None = None
+
+    def to_record(self) -> dict[str, str | None]:
+        """What travels with every result: `source`, `repo`, `revision`, `file`, `sha256`."""
+        return {key: getattr(self, key) for key in ("source", "repo", "revision", "file", "sha256")}
+
+
+@dataclass(frozen=True)
+class SourceProblem:
+    """Why a source was passed over, or why its file is an older copy: a sentence for a person."""
+
+    source: Source
+    reason: str
+
+
+def local_weights(path: Path, source: Source = "local") -> Weights:
+    """The weight file at `path`, with `<stem>.yaml` or else `config.yaml` in its folder as its config.
+
+    Raises:
+        SourceError: there is no such file, or it cannot be read.
+    """
+    try:
+        sha256 = _sha256(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+    configs = (path.with_suffix(".yaml"), path.with_name("config.yaml"))
+    config = next((config for config in configs if config.is_file()), None)
+    return Weights(path, source, None, None, path.name, sha256, config)
+
+
+class WeightSources:
+    """The sources of weight files in their order, and what is remembered of their failures.
+
+    One for the process, safe to use from several threads. It loads no file: who finds that a candidate
+    is no checkpoint says so with `reject` and takes the next one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        retry_after: float = RETRY_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._retry_after = retry_after
+        self._clock = clock
+        self._repo = HubRepo(
+            settings.endpoint,
+            settings.token,
+            settings.repo_id,
+            revision=settings.revision or "main",
+            answer_seconds=answer_seconds,
+            silence_seconds=silence_seconds,
+        )
+        # Replaced under the lock, never changed: reading it takes no lock, which a fork could inherit.
+        self._lock = threading.Lock()
+        self._failures: dict[tuple[str, Source], _Failure] = {}
+
+    def candidates(
+        self, filename: str, bundled: str, progress: OnProgress = ignore
+    ) -> Iterator[Weights | SourceProblem]:
+        """The weight files to try, best source first, each looked for only when it is asked for.
+
+        That there is no local file is the normal case and yields nothing. Every other source that is
+        passed over yields a problem. A cached file that the Hub could not confirm comes after one too.
+
+        Args:
+            filename: name in the weights folder and in the Hub repository, or an absolute path.
+            bundled: name among the bundled demo weights.
+            progress: called in this thread; what it raises ends a download and comes out here.
+        """
+        now = self._clock()
+        with self._lock:
+            self._failures = {
+                key: failure
+                for key, failure in self._failures.items()
+                if key[0] != filename or now < failure.until
+            }
+        local = self._settings.weights_dir / filename
+        if local.exists():
+            yield self._from_folder(filename, "local", local)
+        yield from self._from_hub(filename, progress)
+        yield self._from_folder(filename, "bundled", packaged("bundled") / bundled)
+
+    def reject(self, filename: str, weights: Weights, reason: str) -> SourceProblem:
+        """Remember that a candidate for `filename` is no checkpoint, like any failure of its source."""
+        text = f"{weights.file} ({weights.source}) is not used: {reason}"
+        return self._remember(filename, weights.source, text, cache=False)
+
+    def due(self, filename: str) -> bool:
+        """Whether a source that failed for this file may be tried again by now."""
+        now = self._clock()
+        return any(name == filename and now >= failure.until for (name, _), failure in self._failures.items())
+
+    def check_again(self) -> None:
+        """Make every source that failed `due`."""
+        now = self._clock()
+        with self._lock:
+            self._failures = {key: replace(failure, until=now) for key, failure in self._failures.items()}
+
+    def _from_folder(self, filename: str, source: Source, path: Path) -> Weights | SourceProblem:
+        if failure := self._failures.get((filename, source)):
+            return SourceProblem(source, failure.reason)
+        try:
+            return local_weights(path, source)
+        except SourceError as error:
+            return self._remember(filename, source, str(error), cache=False)
+
+    def _from_hub(self, filename: str, progress: OnProgress) -> Iterator[Weights | SourceProblem]:
+        failure = self._failures.get((filename, "hub"))
+        if failure and not failure.cache:
+            yield SourceProblem("hub", failure.reason)
+            return
+        unasked = None if self._settings.hub else _SWITCHED_OFF
+        if failure:
+            unasked = failure.reason
+        # Only a Detectron2 checkpoint leaves settings to a file beside it.
+        beside = str(Path(filename).with_suffix(".yaml")) if filename.endswith(".pth") else None
+        try:
+            file = self._repo.fetch(filename, beside, progress, unasked)
+        except SourceError as error:
+            if not unasked:
+                self._remember(filename, "hub", str(error), cache=not isinstance(error, MissingError))
+            yield SourceProblem("hub", str(error))
+            return
+        if file.note:
+            if not unasked:
+                self._remember(filename, "hub", file.note, cache=True)
+            yield SourceProblem("hub", f"{file.note} {_FROM_CACHE}")
+        yield Weights(file.path, "hub", file.repo, file.revision, file.file, _sha256(file.path), file.beside)
+
+    def _remember(self, filename: str, source: Source, reason: str, *, cache: bool) -> SourceProblem:
+        failure = _Failure(reason, self._clock() + self._retry_after, cache)
+        with self._lock:
+            self._failures = {**self._failures, (filename, source): failure}
+        return SourceProblem(source, reason)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    reason: str
+    until: float  # on the clock of its WeightSources
+    cache: bool  # whether a cached copy may stand in meanwhile
+
+
+def fetch_metrics(settings: Settings, filename: str) -> HubFile:
+    """The newest `filename` of the metrics repository; a cached copy, with a note, if the Hub is silent.
+
+    Raises:
+        SourceError: neither the Hub nor the cache has it.
+    """
+    return _metrics_repo(settings).fetch(filename, unasked=None if settings.hub else _SWITCHED_OFF)
+
+
+def push(
+    settings: Settings, files: Mapping[str, bytes | Path], message: str, *, seconds: float = PUSH_SECONDS
+) -> Pushed:
+    """Publish files to the metrics repository in one commit, making the repository where it is missing.
+
+    Args:
+        files: content, or the path of a file with it, by name in the repository.
+        message: of the commit.
+        seconds: after which a silent Hub is given up.
+
+    Raises:
+        SourceError: there is no token, it may not write there, or the Hub did not confirm the commit.
+    """
+    if not settings.hub:
+        raise SourceError(_SWITCHED_OFF)
+    if settings.token is None:
+        raise SourceError(
+            f"Publishing needs a token that may write to {settings.metrics_repo_id}: set HF_TOKEN."
+        )
+    return _metrics_repo(settings).commit(files, message, seconds)
+
+
+def _metrics_repo(settings: Settings) -> HubRepo:
+    return HubRepo(settings.endpoint, settings.token, settings.metrics_repo_id, settings.metrics_repo_type)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
