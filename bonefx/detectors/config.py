@@ -1,20 +1,95 @@
-"""What a Faster R-CNN checkpoint's shapes cannot tell: image size, anchors, test limits.
+"""What a Faster R-CNN is made of: what a checkpoint's shapes tell, and what they cannot.
 
-The values travel in a Detectron2 YAML beside the weights. Keys that the file leaves out keep the
-settings of the published model: `COCO-Detection/faster_rcnn_R_50_FPN_3x` with five anchor ratios and
-1024 px images.
+The second (image size, anchors, test limits) travels in a Detectron2 YAML beside the weights. Keys that
+the file leaves out keep the settings of the published model: `COCO-Detection/faster_rcnn_R_50_FPN_3x` with
+five anchor ratios and 1024 px images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from bonefx.errors import WeightsError
+
+
+class Stage(NamedTuple):
+    """One stage of the trunk: residual blocks, inner and outer channels."""
+
+    blocks: int
+    inner: int
+    outer: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the shapes of a checkpoint tell.
+
+    Attributes:
+        stages: res2 onwards.
+        levels: the stages that enter the pyramid, by number: (2, 3, 4, 5).
+        channels: width of the pyramid.
+        anchors: anchors at each position of a level.
+        fc: widths of the box head's fully connected layers.
+        pool: side of the RoI pooling grid.
+        classes: without background.
+    """
+
+    stages: tuple[Stage, ...]
+    levels: tuple[int, ...]
+    channels: int
+    anchors: int
+    fc: tuple[int, ...]
+    pool: int
+    classes: int
+
+    @classmethod
+    def from_shapes(cls, shapes: Mapping[str, Sequence[int]]) -> Architecture:
+        """Read the architecture from tensor names and shapes.
+
+        Raises:
+            WeightsError: a tensor that is needed to tell is missing or has another rank.
+        """
+
+        def shape(name: str, rank: int) -> Sequence[int]:
+            if name not in shapes:
+                raise WeightsError(f"the checkpoint has no tensor {name}: it is no Faster R-CNN with FPN")
+            if len(shapes[name]) != rank:
+                raise WeightsError(f"{name} has the shape {tuple(shapes[name])}: {rank} axes are expected")
+            return shapes[name]
+
+        def numbers(pattern: str) -> list[int]:
+            found = (re.fullmatch(pattern, name) for name in shapes)
+            return sorted({int(match[1]) for match in found if match})
+
+        trunk = "backbone.bottom_up"
+        stages = []
+        for stage in numbers(rf"{trunk}\.res(\d)\.0\.conv1\.weight"):
+            blocks = numbers(rf"{trunk}\.res{stage}\.(\d+)\.conv1\.weight")
+            inner = shape(f"{trunk}.res{stage}.0.conv1.weight", 4)[0]
+            stages.append(Stage(len(blocks), inner, shape(f"{trunk}.res{stage}.0.conv3.weight", 4)[0]))
+        levels = numbers(r"backbone\.fpn_lateral(\d)\.weight")
+        if not stages or not levels or levels != list(range(levels[0], len(stages) + 2)):
+            raise WeightsError("the checkpoint has no ResNet trunk with a feature pyramid on its last stages")
+        channels = shape(f"backbone.fpn_lateral{levels[0]}.weight", 4)[0]
+        layers = numbers(r"roi_heads\.box_head\.fc(\d)\.weight")
+        fc = tuple(shape(f"roi_heads.box_head.fc{n}.weight", 2)[0] for n in layers)
+        pool = math.isqrt(shape("roi_heads.box_head.fc1.weight", 2)[1] // channels)
+        return cls(
+            stages=tuple(stages),
+            levels=tuple(levels),
+            channels=channels,
+            anchors=shape("proposal_generator.rpn_head.objectness_logits.weight", 4)[0],
+            fc=fc,
+            pool=pool,
+            classes=shape("roi_heads.box_predictor.cls_score.weight", 2)[0] - 1,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +165,40 @@ class FasterRCNNConfig:
                 node = node.setdefault(key, {})
             node[leaf] = _plain(getattr(self, field.name))
         return tree
+
+
+def detectron2_tree(architecture: Architecture, config: FasterRCNNConfig) -> dict[str, Any]:
+    """All settings of a network as nested dicts in Detectron2's naming."""
+    stages = [f"res{level}" for level in architecture.levels]
+    pyramid = [f"p{level}" for level in architecture.levels]
+    tree = config.to_tree()
+    tree["VERSION"] = 2
+    model = tree["MODEL"]
+    model["META_ARCHITECTURE"] = "GeneralizedRCNN"
+    model["MASK_ON"] = False
+    model["BACKBONE"] = {"NAME": "build_resnet_fpn_backbone"}
+    model["RESNETS"].update(DEPTH=50, OUT_FEATURES=stages, NORM="FrozenBN")
+    model["FPN"] = {"IN_FEATURES": stages, "OUT_CHANNELS": architecture.channels}
+    model["RPN"]["IN_FEATURES"] = [*pyramid, f"p{architecture.levels[-1] + 1}"]
+    model["ROI_HEADS"].update(
+        NAME="StandardROIHeads",
+        IN_FEATURES=pyramid,
+        NUM_CLASSES=architecture.classes,
+        SCORE_THRESH_TEST=0.001,
+    )
+    model["ROI_BOX_HEAD"].update(
+        NAME="FastRCNNConvFCHead",
+        NUM_FC=len(architecture.fc),
+        FC_DIM=architecture.fc[0],
+        POOLER_RESOLUTION=architecture.pool,
+        POOLER_TYPE="ROIAlignV2",
+    )
+    return tree
+
+
+def per_level(values: Sequence[Sequence[float]], levels: int) -> Sequence[Sequence[float]]:
+    """One entry for every level; a single entry serves all, as in Detectron2."""
+    return list(values) * levels if len(values) == 1 else values
 
 
 _YAML_KEYS = {

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from bonefx.detections import Detections
-from bonefx.detectors.base import Runtime, Stopwatch, processor_name
-from bonefx.detectors.config import FasterRCNNConfig
-from bonefx.detectors.network import MIN_SCORE, Architecture, FasterRCNN
+from bonefx.detectors.base import MIN_SCORE, Runtime, Stopwatch, processor_name
+from bonefx.detectors.config import Architecture, FasterRCNNConfig
+from bonefx.detectors.network import FasterRCNN
 from bonefx.errors import WeightsError
 from bonefx.labels import CLASSES
 
@@ -46,9 +46,9 @@ def load(path: Path, config_path: Path | None, engine: str = "auto") -> FasterRC
     load_state(network, state)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if engine == "detectron2" or (engine == "auto" and _detectron2_can_run(architecture)):
-        from bonefx.detectors import detectron2_engine
+        from bonefx.detectors.detectron2_engine import Detectron2Model
 
-        model = detectron2_engine.build(architecture, config, state, device)
+        model: Any = Detectron2Model(architecture, config, state, device)
     else:
         model = TorchvisionModel(network.eval().to(device))
     return FasterRCNNDetector(model, config, device)

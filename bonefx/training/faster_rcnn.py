@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from bonefx.detectors.config import detectron2_tree
 from bonefx.detectors.faster_rcnn import load_state, normalise, resize
 from bonefx.detectors.network import Architecture, Dense, FasterRCNN, Stage
 from bonefx.errors import WeightsError
@@ -247,40 +248,10 @@ def write(network: FasterRCNN, path: Path, dtype: torch.dtype = torch.float32) -
         name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()
     }
     _replace(path, {"model": state})
-    path.with_suffix(".yaml").write_text(
-        yaml.safe_dump(detectron2_tree(network), sort_keys=False, default_flow_style=None), encoding="utf-8"
-    )
+    tree = detectron2_tree(network.architecture, network.config)
+    text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None)
+    path.with_suffix(".yaml").write_text(text, encoding="utf-8")
     return path
-
-
-def detectron2_tree(network: FasterRCNN) -> dict[str, Any]:
-    """The network's settings as nested dicts in Detectron2's naming: those of its shapes too."""
-    architecture = network.architecture
-    stages = [f"res{level}" for level in architecture.levels]
-    pyramid = [f"p{level}" for level in architecture.levels]
-    tree = network.config.to_tree()
-    tree["VERSION"] = 2
-    model = tree["MODEL"]
-    model["META_ARCHITECTURE"] = "GeneralizedRCNN"
-    model["MASK_ON"] = False
-    model["BACKBONE"] = {"NAME": "build_resnet_fpn_backbone"}
-    model["RESNETS"].update(DEPTH=50, OUT_FEATURES=stages, NORM="FrozenBN")
-    model["FPN"] = {"IN_FEATURES": stages, "OUT_CHANNELS": architecture.channels}
-    model["RPN"]["IN_FEATURES"] = [*pyramid, f"p{architecture.levels[-1] + 1}"]
-    model["ROI_HEADS"].update(
-        NAME="StandardROIHeads",
-        IN_FEATURES=pyramid,
-        NUM_CLASSES=architecture.classes,
-        SCORE_THRESH_TEST=0.001,
-    )
-    model["ROI_BOX_HEAD"].update(
-        NAME="FastRCNNConvFCHead",
-        NUM_FC=len(architecture.fc),
-        FC_DIM=architecture.fc[0],
-        POOLER_RESOLUTION=architecture.pool,
-        POOLER_TYPE="ROIAlignV2",
-    )
-    return tree
 
 
 def rate(step: int, total: int, recipe: FasterRCNNRecipe) -> float:

@@ -81,7 +81,7 @@ FASTER_RCNN = {
             rpn_pre_nms=500,
             rpn_post_nms=300,
         ),
-        epochs=3,
+        epochs=4,
         iterations=None,
         batch=8,
         optimizer="adamw",

@@ -1,0 +1,167 @@
+"""The registry of detectors.
+
+A further detector is one module that offers `load(...) -> Detector` and one entry in `MODELS`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from bonefx.detectors.base import Detector
+from bonefx.errors import RequestError, SourceError, WeightsError
+from bonefx.hub import SourceProblem, Weights, WeightSources
+from bonefx.hub_client import OnProgress, Progress, ignore
+from bonefx.settings import Settings
+
+
+def _load_faster_rcnn(weights: Weights, settings: Settings) -> Detector:
+    from bonefx.detectors import faster_rcnn
+
+    return faster_rcnn.load(weights.path, weights.config, settings.frcnn_engine)
+
+
+def _load_yolo(weights: Weights, settings: Settings) -> Detector:
+    from bonefx.detectors import yolo
+
+    return yolo.load(weights.path)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that BoneFX knows of a model before it is loaded.
+
+    Attributes:
+        id: its name in the API and on the command line.
+        name: its name for people.
+        filename: weight file at the local and Hub sources, by the settings.
+        metrics_filename: its metrics file, likewise.
+        bundled: weight file that travels with the code.
+        load: makes the detector; imports its framework no earlier than that.
+    """
+
+    id: str
+    name: str
+    filename: Callable[[Settings], str]
+    metrics_filename: Callable[[Settings], str]
+    bundled: str
+    load: Callable[[Weights, Settings], Detector]
+
+
+MODELS: dict[str, ModelSpec] = {
+    spec.id: spec
+    for spec in (
+        ModelSpec(
+            id="faster-rcnn",
+            name="Faster R-CNN",
+            filename=lambda settings: settings.filename_frcnn,
+            metrics_filename=lambda settings: settings.metrics_filename_frcnn,
+            bundled="faster_rcnn_r50_res4_384.pth",
+            load=_load_faster_rcnn,
+        ),
+        ModelSpec(
+            id="yolo",
+            name="YOLO",
+            filename=lambda settings: settings.filename_yolo,
+            metrics_filename=lambda settings: settings.metrics_filename_yolo,
+            bundled="yolo26n_384.pt",
+            load=_load_yolo,
+        ),
+    )
+}
+
+
+def spec(model_id: str) -> ModelSpec:
+    """The model of this id.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if model_id not in MODELS:
+        raise RequestError(f"There is no model {model_id!r}. The models are: {', '.join(MODELS)}.")
+    return MODELS[model_id]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, the file it came from, and why no preferred source was used."""
+
+    detector: Detector
+    weights: Weights
+    notes: tuple[str, ...]
+
+
+class Registry:
+    """Loads each model on first use, once, whatever the number of simultaneous requests.
+
+    A model that had to fall back on a lesser source tries the better ones again after some minutes, or
+    at once after `check_again`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._sources = WeightSources(settings)
+        self._loaded: dict[str, Loaded] = {}
+        self._locks = {model_id: threading.Lock() for model_id in MODELS}
+
+    def loaded(self, model_id: str) -> Loaded | None:
+        """The model if it is in memory; never waits."""
+        return self._loaded.get(model_id)
+
+    def check_again(self) -> None:
+        """Forget which sources failed, so that the next use of each model asks them again."""
+        self._sources.check_again()
+
+    def get(self, model_id: str, progress: OnProgress = ignore) -> Loaded:
+        """The model, loaded now if need be.
+
+        A model in memory is returned without taking a lock: a forked process inherits locks as they
+        are, and one that another thread held would never be released there.
+
+        Raises:
+            RequestError: there is no such model.
+            SourceError: no source gave a usable file; the message tells each one's reason.
+        """
+        filename = spec(model_id).filename(self.settings)
+        loaded = self._loaded.get(model_id)
+        if loaded is None:
+            with self._locks[model_id]:
+                loaded = self._loaded.get(model_id)
+                return self._load(model_id, None, progress) if loaded is None else loaded
+        lock = self._locks[model_id]
+        # Who comes while another request tries the better sources goes on with what there is.
+        if self._sources.due(filename) and lock.acquire(blocking=False):
+            try:
+                return self._load(model_id, loaded, progress)
+            finally:
+                lock.release()
+        return loaded
+
+    def _load(self, model_id: str, current: Loaded | None, progress: OnProgress) -> Loaded:
+        model = MODELS[model_id]
+        filename = model.filename(self.settings)
+        problems: list[str] = []
+        for found in self._sources.candidates(filename, model.bundled, progress):
+            if isinstance(found, SourceProblem):
+                problems.append(found.reason)
+                continue
+            if current is not None and current.weights.sha256 == found.sha256:
+                detector = current.detector
+            else:
+                progress(Progress("loading"))
+                try:
+                    detector = model.load(found, self.settings)
+                except WeightsError as error:
+                    problems.append(self._sources.reject(filename, found, str(error)).reason)
+                    continue
+            self._loaded[model_id] = Loaded(detector, found, tuple(problems))
+            return self._loaded[model_id]
+        raise SourceError(f"No weights of {model.name} could be used. {' '.join(problems)}")
+
+
+@lru_cache(maxsize=1)
+def default_registry() -> Registry:
+    """The registry of this process, configured by the environment."""
+    return Registry(Settings.from_env())
