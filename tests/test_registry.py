@@ -1,0 +1,107 @@
+"""The registry: one load whatever the number of requests, and a better source when it comes back."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import replace
+
+import pytest
+
+from bonefx import detectors
+from bonefx.detectors import MODELS, Registry
+from bonefx.errors import RequestError, SourceError
+from bonefx.hub_client import Progress
+from bonefx.settings import Settings, packaged
+from tests.hub_server import answer
+
+YOLO = packaged("bundled") / MODELS["yolo"].bundled
+
+
+@pytest.fixture
+def settings(hub, tmp_path) -> Settings:
+    return Settings(repo_id="owner/weights", endpoint=hub.url, weights_dir=tmp_path / "weights")
+
+
+def test_eight_simultaneous_first_requests_load_once(hub, settings, monkeypatch):
+    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    loads = []
+    real = MODELS["yolo"]
+
+    def load(weights, settings):
+        loads.append(weights.source)
+        return real.load(weights, settings)
+
+    monkeypatch.setitem(detectors.MODELS, "yolo", replace(real, load=load))
+    registry, got = Registry(settings), []
+    threads = [threading.Thread(target=lambda: got.append(registry.get("yolo"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loads == ["hub"]
+    assert len({id(loaded) for loaded in got}) == 1
+    assert len(got) == 8
+    assert got[0].weights.to_record() == {
+        "source": "hub",
+        "repo": "owner/weights",
+        "revision": hub.repos["model", "owner/weights"].head,
+        "file": settings.filename_yolo,
+        "sha256": got[0].weights.sha256,
+    }
+
+
+def test_the_caller_sees_what_it_waits_for(hub, settings):
+    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    seen: list[Progress] = []
+    Registry(settings).get("yolo", seen.append)
+    assert [step.stage for step in seen if step.stage != "downloading"] == ["checking the Hub", "loading"]
+    assert max(step.done for step in seen) == YOLO.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no checkpoint at all", "damaged or is not an Ultralytics"),
+        (YOLO.read_bytes()[:50_000], "damaged or is not an Ultralytics"),  # cut off when it was uploaded
+    ],
+)
+def test_a_file_that_is_no_checkpoint_means_the_next_source(hub, settings, content, words):
+    hub.put("owner/weights", {settings.filename_yolo: content})
+    loaded = Registry(settings).get("yolo")
+    assert loaded.weights.source == "bundled"
+    assert words in loaded.notes[0]
+
+
+def test_a_better_source_is_taken_when_it_comes_back(hub, settings):
+    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    hub.trouble(answer(503))
+    registry = Registry(settings)
+    first = registry.get("yolo")
+    assert first.weights.source == "bundled"
+    assert first.notes
+    hub.recover()
+    assert registry.get("yolo") is first  # not yet: the failure is remembered
+    registry.check_again()
+    second = registry.get("yolo")
+    assert (second.weights.source, second.notes) == ("hub", ())
+    assert second.detector is first.detector  # the same bytes need no second load
+
+
+def test_a_local_file_comes_first(hub, settings):
+    hub.put("owner/weights", {settings.filename_yolo: b"never asked for"})
+    settings.weights_dir.mkdir()
+    shutil.copy(YOLO, settings.weights_dir / settings.filename_yolo)
+    assert Registry(settings).get("yolo").weights.source == "local"
+    assert hub.requests == []
+
+
+def test_no_usable_source_is_an_error_with_each_reason(hub, settings, monkeypatch):
+    monkeypatch.setitem(detectors.MODELS, "yolo", replace(MODELS["yolo"], bundled="not_there.pt"))
+    with pytest.raises(SourceError, match=r"No weights of YOLO.*owner/weights.*not_there\.pt"):
+        Registry(settings).get("yolo")
+
+
+def test_an_unknown_model_is_named_with_the_known_ones(settings):
+    with pytest.raises(RequestError, match=r"'retinanet'.*faster-rcnn, yolo"):
+        Registry(settings).get("retinanet")
