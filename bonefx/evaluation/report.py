@@ -1,0 +1,155 @@
+"""Metrics files: made from a `Score`, written, read, and asked whether they are about the weights in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bonefx.errors import MetricsError
+from bonefx.evaluation import PROTOCOL, Score, original
+from bonefx.evaluation.dataset import Dataset
+from bonefx.evaluation.schema import SCHEMA_VERSION, validate
+
+Report = dict[str, Any]
+
+
+def build(
+    dataset: Dataset,
+    score: Score,
+    detector: Mapping[str, Any],
+    *,
+    created: str,
+    versions: Mapping[str, str],
+    timing: Mapping[str, Any] | None = None,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[str] = (),
+) -> Report:
+    """A report of kind `measured`.
+
+    Args:
+        dataset, score: what was measured, and the figures.
+        detector: `{"id", "name", "method", "members"}`; one member a weight file: `{"file", "sha256",
+            "source", "repo", "revision", "nms", "image_size", "runtime"}`. `method` names how several were
+            fused, otherwise None. Predictions that somebody brings have no members.
+        created: when, as ISO 8601. This and `timing` are all that differs between two runs on one input.
+        versions: of the libraries by name.
+        timing: `{"ms_per_image": {stage: milliseconds}, "processor"}`.
+        comparisons: `{"detector": of the other model, **evaluation.compare(score, other)}` each.
+        notes: sentences for the person who reads the page.
+
+    Raises:
+        MetricsError: an argument does not fit the schema; it is named.
+    """
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "measured",
+        "created": created,
+        "notes": list(notes),
+        "protocol": dict(PROTOCOL),
+        "dataset": dataset.summary(),
+        "detector": dict(detector),
+        "versions": dict(sorted(versions.items())),
+        "timing": dict(timing) if timing else None,
+        **score.figures,
+        "comparisons": [dict(comparison) for comparison in comparisons],
+    }
+    validate(report)
+    return report
+
+
+def dumps(report: Report) -> str:
+    """As JSON that a person can read: lists of numbers on one line. The same report gives the same text."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[[^][{}\"]*]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+
+
+def write(report: Report, path: Path) -> None:
+    """Write a report in one step: a reader never finds half a file."""
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(dumps(report), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def loads(text: str | bytes, detector_id: str = "unknown", detector_name: str = "Unknown model") -> Report:
+    """Read and check a metrics file.
+
+    Args:
+        text: the file's content, of this schema or of the original application's version 3.
+        detector_id, detector_name: of the model that a version-3 file is about; it does not say so itself.
+
+    Raises:
+        MetricsError: what is wrong and where.
+    """
+    try:
+        report = json.loads(text)
+    except ValueError as error:
+        raise MetricsError(f"The metrics file is not JSON: {error}.") from None
+    if isinstance(report, dict) and report.get("version") == original.VERSION:
+        report = original.translate(report, detector_id, detector_name)
+    validate(report)
+    return report
+
+
+def read(path: Path, detector_id: str = "unknown", detector_name: str = "Unknown model") -> Report:
+    """`loads` of a file.
+
+    Raises:
+        MetricsError: also when the file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MetricsError(f"The metrics file {path.name} cannot be read: {error.strerror}.") from None
+    return loads(content, detector_id, detector_name)
+
+
+def applies_to(
+    report: Report,
+    sha256: str | Sequence[str],
+    nms: str | Sequence[str],
+    image_size: int | Sequence[int],
+) -> bool:
+    """Whether the figures are those of these weights, run this way.
+
+    For a consensus, each argument is a sequence with one entry per weight file; their order is free.
+    """
+    used = (
+        [(sha256, nms, image_size)]
+        if isinstance(sha256, str)
+        else list(zip(sha256, nms, image_size, strict=True))
+    )
+    members = report["detector"]["members"]
+    return bool(members) and Counter(used) == Counter(
+        (m["sha256"], m["nms"], m["image_size"]) for m in members
+    )
+
+
+def operating_point(report: Report, fp_per_image: float, rule: str = "any_fracture") -> dict[str, Any] | None:
+    """The operating point at this rate, with its `interval`; None where the report has none."""
+    figures = report["froc"][rule]
+    points = figures["points"] if figures else []
+    return next((point for point in points if point["fp_per_image"] == fp_per_image), None)
+
+
+def threshold_for(report: Report, fp_per_image: float) -> float | None:
+    """The highest score threshold with the best any-fracture sensitivity at no more than this rate.
+
+    Works for every rate, from the curve. Where the curve ends below the rate it is the threshold that gives
+    all of the curve. None where not even the first hit comes at so low a rate, and where the report knows
+    no thresholds.
+    """
+    curve = (report["froc"]["any_fracture"] or {}).get("curve")
+    if not curve:
+        return None
+    best, threshold = 0.0, None
+    for rate, sensitivity, at in zip(
+        curve["fp_per_image"], curve["sensitivity"], curve["threshold"], strict=True
+    ):
+        if rate <= fp_per_image and sensitivity > best:
+            best, threshold = sensitivity, at
+    return threshold

@@ -1,0 +1,111 @@
+"""Reports in words and as a table, for the page and the README. Computed, never written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bonefx.evaluation.report import Report, operating_point
+
+HEADLINE_RATE = 1.0
+_FINDS = {"any_fracture": "of fractures", "class_aware": "of fractures with the right class"}
+
+
+def headline(report: Report, other: Report | None = None) -> str:
+    """One sentence: how many fractures each model finds at 1 false alarm per image, and if that is chance.
+
+    The difference is more than chance explains when its interval, over the same resamples for both models,
+    does not hold 0. Where that was not measured, or not alike, the sentence says so instead.
+    """
+    reports = [report, other] if other else [report]
+    rule = next((rule for rule in _FINDS if all(r["froc"][rule] for r in reports)), None)
+    points = [operating_point(r, HEADLINE_RATE, rule) for r in reports] if rule else [None]
+    if None in points:
+        return "These models were not measured by the same rule, so they cannot be compared."
+    if any(point["sensitivity"] is None for point in points):
+        return "The data set has no fracture, so nobody can say how many a model finds."
+    found = [_found(r, point, rule) for r, point in zip(reports, points, strict=True)]
+    names = [r["detector"]["name"] for r in reports]
+    reported = all(r["kind"] == "reported" for r in reports)
+    sentence = "As reported, not measured here: at" if reported else "At"
+    sentence += f" 1 false alarm per image, {names[0]} finds {found[0][0]} {_FINDS[rule]}{found[0][1]}"
+    if other:
+        sentence += f", {names[1]} {found[1][0]}{found[1][1]}; {_verdict(report, other, rule)}"
+    return sentence + "."
+
+
+def markdown_table(reports: Sequence[Report]) -> str:
+    """One row a report, as Markdown. Intervals are 95 %; a dash is what nobody measured."""
+    head = (
+        "Model",
+        "Weights",
+        "AP",
+        "AP50",
+        "Any fracture, at 1 FP/image",
+        "Right class, at 1 FP/image",
+        "AUC, image level",
+        "Images, boxes",
+    )
+    rows = [head, ("---",) * len(head)]
+    for report in reports:
+        image_level = report["image_level"] or {"auc": None, "auc_interval": None}
+        files = ", ".join(f"`{member['file']}`" for member in report["detector"]["members"])
+        rows.append(
+            (
+                report["detector"]["name"],
+                files or ("as reported, not measured here" if report["kind"] == "reported" else "–"),
+                _decimal(report["coco"]["ap"], None),
+                _decimal(report["coco"]["ap50"], None),
+                _sensitivity(report, "any_fracture"),
+                _sensitivity(report, "class_aware"),
+                _decimal(image_level["auc"], image_level["auc_interval"]),
+                f"{_count(report['dataset']['images'])}, {_count(report['dataset']['boxes'])}",
+            )
+        )
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _found(report: Report, point: dict[str, Any], rule: str) -> tuple[str, str]:
+    """Such as `41 %` and ` (34 to 48 %)`."""
+    details = []
+    if point["interval"]:
+        low, high = point["interval"]
+        details.append(f"{100 * low:.0f} to {100 * high:.0f} %")
+    if not point["reached"]:
+        curve = report["froc"][rule]["curve"]
+        details.append(f"it makes only {curve['fp_per_image'][-1]:.2f}")
+    return f"{100 * point['sensitivity']:.0f} %", f" ({'; '.join(details)})" if details else ""
+
+
+def _verdict(report: Report, other: Report, rule: str) -> str:
+    if "reported" in (report["kind"], other["kind"]):
+        return "they were not measured alike, so they cannot be compared"
+    if report["dataset"]["sha256"] != other["dataset"]["sha256"]:
+        return "they were measured on different data, so they cannot be compared"
+    for mine, theirs in ((report, other), (other, report)):
+        for comparison in mine["comparisons"]:
+            if comparison["detector"] == theirs["detector"]:
+                points = comparison["froc"][rule]
+                point = next(p for p in points if p["fp_per_image"] == HEADLINE_RATE)
+                low, high = point["interval"] or (-1, 1)
+                chance = low <= 0 <= high
+                return f"the difference {'may be chance' if chance else 'is more than chance explains'}"
+    return "whether the difference is chance was not measured"
+
+
+def _sensitivity(report: Report, rule: str) -> str:
+    point = operating_point(report, HEADLINE_RATE, rule)
+    if point is None or point["sensitivity"] is None:
+        return "–"
+    hits = "" if point["n"] is None else f", {point['n']}/{point['lesions']}"
+    return _decimal(point["sensitivity"], point["interval"]) + hits
+
+
+def _decimal(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else str(value)

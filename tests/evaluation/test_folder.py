@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bonefx.errors import DatasetError
+from bonefx.evaluation import dataset as ground_truth
+from bonefx.evaluation.dataset import Dataset
+from bonefx.evaluation.folder import load
+from bonefx.labels import DATASET_CLASSES
+
+WIDTH, HEIGHT = 200, 100
+
+
+def save(path: Path, orientation: int | None = None, size=(WIDTH, HEIGHT)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    Image.new("L", size, 128).save(path, exif=exif)
+
+
+def make(root: Path, labels: dict[str, str | None], layout="{split}/{kind}", names=DATASET_CLASSES) -> Path:
+    """A data set of one split `valid`: an image for each name, and its label file unless that is None."""
+    for name, text in labels.items():
+        save(root / layout.format(split="valid", kind="images") / f"{name}.jpg")
+        folder = root / layout.format(split="valid", kind="labels")
+        folder.mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            (folder / f"{name}.txt").write_text(text)
+    (root / "data.yaml").write_text(json.dumps({"names": names}))
+    return root
+
+
+@pytest.mark.parametrize("layout", ["{split}/{kind}", "{kind}/{split}"])
+def test_boxes_and_polygons_in_both_layouts(tmp_path, layout):
+    rows = "0 0.5 0.5 0.5 0.2\n\n6 0.1 0.2 0.3 0.2 0.2 0.6\n"
+    root = make(tmp_path, {"b": rows, "a": "", "c": None}, layout)
+    data = load(root, "valid")
+    assert [image.file_name for image in data.images] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [(image.width, image.height) for image in data.images] == [(WIDTH, HEIGHT)] * 3
+    np.testing.assert_allclose(data.boxes, [[50, 40, 150, 60], [20, 20, 60, 60]], atol=1e-9)
+    assert data.box_images.tolist() == [1, 1]
+    assert data.class_ids.tolist() == [0, 5]
+    assert data.problems == ()
+    assert data.lesions.tolist() == [0, 2, 0]
+    assert data.summary()["fracture_free"] == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "row", "class_id"),
+    [
+        (DATASET_CLASSES, "3 .5 .5 .1 .1", 3),  # humerus fracture becomes humerus
+        (DATASET_CLASSES, "4 .5 .5 .1 .1", 3),
+        (DATASET_CLASSES, "5.0 .5 .5 .1 .1", 4),
+        (["Wrist Positive"], "0 .5 .5 .1 .1", 5),  # by name, not by place
+        ({0: "elbow positive", 1: "shoulder_fracture"}, "1 .5 .5 .1 .1", 4),  # a mapping
+    ],
+)
+def test_class_names(tmp_path, names, row, class_id):
+    root = make(tmp_path, {"a": row})
+    listed = {int(k): v for k, v in names.items()} if isinstance(names, dict) else list(names)
+    (root / "data.yaml").write_text(f"names: {listed}")
+    assert load(root, "valid").class_ids.tolist() == [class_id]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("0 0.5 0.5 0.5", "4 columns"),
+        ("0 0.5 0.5 0.5 0.5 0.5", "6 columns"),  # neither box nor polygon
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "8 columns"),  # half a corner
+        ("0 0.5 x 0.5 0.5", "not a number"),
+        ("0 0.5 nan 0.5 0.5", "not a number"),
+        ("elbow 0.5 0.5 0.5 0.5", "not a number"),
+        ("7 0.5 0.5 0.5 0.5", "class 7"),
+        ("-1 0.5 0.5 0.5 0.5", "class -1"),
+        ("1.5 0.5 0.5 0.5 0.5", "class 1.5"),
+        ("0 0.9 0.5 0.4 0.5", "out of the image"),
+        ("0 100 50 20 20", "out of the image"),  # pixels
+        ("0 0.1 0.1 0.2 1.2 0.3 0.3", "out of the image"),
+        ("0 0.5 0.5 0 0.5", "no area"),
+        ("0 0.5 0.5 -0.1 0.5", "no area"),
+        ("0 0.1 0.1 0.2 0.1 0.3 0.1", "no area"),  # all corners on a line
+    ],
+)
+def test_a_bad_row_is_named_and_the_rest_stays(tmp_path, row, reason):
+    data = load(make(tmp_path, {"a": f"0 0.5 0.5 0.5 0.5\n{row}\n1 0.5 0.5 0.5 0.5\n"}), "valid")
+    assert data.class_ids.tolist() == [0, 1]
+    assert data.summary()["problems"] == 1
+    assert str(data.problems[0]).startswith("a.txt, line 2: ")
+    assert reason in data.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    "row", ["0 0.9 0.5 0.2000010 1.0", "0 -0.0002 0.0 0.5 0.5 1.0005 1.0", "0 0.5 0.5 1.0001 1.0001"]
+)
+def test_rounding_beyond_the_edge_is_moved_to_it(tmp_path, row):
+    data = load(make(tmp_path, {"a": row}), "valid")
+    assert data.problems == ()
+    assert (data.boxes >= 0).all()
+    assert (data.boxes <= [[WIDTH, HEIGHT, WIDTH, HEIGHT]]).all()
+
+
+def test_files_that_do_not_fit_are_named(tmp_path):
+    root = make(tmp_path, {"a": "0 .5 .5 .5 .5", "b": ""})
+    save(root / "valid/images/a.png")  # shares a.txt with a.jpg
+    (root / "valid/images/broken.jpg").write_bytes(b"no image")
+    (root / "valid/images/notes.txt").write_text("not an image file at all")
+    (root / "valid/labels/gone.txt").write_text("0 .5 .5 .5 .5")
+    data = load(root, "valid")
+    assert [image.file_name for image in data.images] == ["a.jpg", "b.jpg"]
+    assert [str(problem).split(":")[0] for problem in data.problems] == ["a.png", "broken.jpg", "gone.txt"]
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (200, 100)), (3, (200, 100)), (6, (100, 200))])
+def test_size_is_that_after_exif_rotation(tmp_path, orientation, size):
+    root = make(tmp_path, {"a": "0 .5 .5 1 .5"})
+    save(root / "valid/images/a.jpg", orientation)
+    data = load(root, "valid")
+    assert (data.images[0].width, data.images[0].height) == size
+    assert data.bbox[0].tolist() == [0, size[1] / 4, size[0], size[1] / 2]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "data.yaml").unlink(), "data.yaml cannot be read"),
+        (lambda root: (root / "data.yaml").write_text("train: x"), "no list of class names"),
+        (lambda root: (root / "data.yaml").write_text("names: [a"), "no list of class names"),
+        (lambda root: (root / "data.yaml").write_text("names: [elbow positive, cat]"), "class 'cat'"),
+        (lambda root: shutil.rmtree(root / "valid/labels"), "no split 'valid'"),
+        (lambda root: (root / "valid/images/a.jpg").unlink(), "no readable image"),
+    ],
+)
+def test_a_folder_of_another_form(tmp_path, spoil, message):
+    root = make(tmp_path, {"a": ""})
+    spoil(root)
+    with pytest.raises(DatasetError, match=message):
+        load(root, "valid")
+
+
+def test_hash_is_of_content_not_of_place(tmp_path):
+    text = {"a": "0 .5 .5 .5 .5", "b": ""}
+    first = load(make(tmp_path / "one", text), "valid").sha256
+    assert load(make(tmp_path / "two", text, "{kind}/{split}"), "valid").sha256 == first
+    assert load(make(tmp_path / "three", {**text, "b": "0 .5 .5 .5 .5"}), "valid").sha256 != first
+    assert load(make(tmp_path / "four", {"a": text["a"], "c": ""}), "valid").sha256 != first
+    assert load(make(tmp_path / "five", text, names=DATASET_CLASSES[::-1]), "valid").sha256 != first
+    save(tmp_path / "one/valid/images/b.jpg", size=(201, 100))
+    assert load(tmp_path / "one", "valid").sha256 != first
+
+
+def test_coco_and_back(tmp_path):
+    data = load(make(tmp_path, {"a": "", "b": "0 .5 .5 .5 .2\n3 .1 .2 .3 .2 .2 .6"}), "valid")
+    coco = data.to_coco()
+    assert [(a["id"], a["image_id"], a["category_id"], a["iscrowd"]) for a in coco["annotations"]] == [
+        (1, 2, 1, 0),
+        (2, 2, 4, 0),
+    ]
+    assert coco["annotations"][0]["area"] == pytest.approx(100 * 20)
+    again = Dataset.from_coco(json.loads(json.dumps(coco)))
+    assert again.sha256 == data.sha256
+    np.testing.assert_array_equal(again.bbox, data.bbox)
+    assert {**again.summary(), "problems": 0} == data.summary()
+
+
+@pytest.mark.parametrize(
+    "coco",
+    [
+        {},
+        {"info": {"description": "x", "split": "y"}, "images": [{"id": 1}], "annotations": []},
+        {**Dataset("x", "y", (), *[np.zeros((0, 4))] * 3).to_coco(), "annotations": [{"image_id": 1}]},
+    ],
+)
+def test_foreign_coco_is_refused(coco):
+    with pytest.raises(DatasetError, match="not ground truth that BoneFX wrote"):
+        Dataset.from_coco(coco)
+
+
+def test_subset_keeps_lesions_with_their_images(tmp_path):
+    row = "{} .5 .5 .5 .5\n"
+    data = load(make(tmp_path, {"a": row.format(0), "b": row.format(1) * 2, "c": row.format(2)}), "valid")
+    part = data.subset([2, 1])
+    assert [image.file_name for image in part.images] == ["b.jpg", "c.jpg"]
+    assert part.box_images.tolist() == [0, 0, 1]
+    assert part.class_ids.tolist() == [1, 1, 2]
+    assert part.sha256 != data.sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("arm_png.rf.3d1e56f022463d81ebeb8574717e0619.jpg", "arm"),
+        ("arm_JPEG.rf.00ff.jpg", "arm"),
+        ("sub/image1_88_png.rf.aa11.jpg", "sub/image1_88"),
+        ("phantom-1.png", "phantom-1"),
+        ("arm.v2_png.rf.aa11.jpg", "arm.v2"),
+    ],
+)
+def test_group(name, source):
+    assert ground_truth.group(name) == source
+
+
+def test_fold_keeps_copies_together():
+    names = [f"image{i // 3}_png.rf.{i:032x}.jpg" for i in range(300)]
+    images = [ground_truth.LabelledImage(name, None, 1, 1, "") for name in names]
+    train, held_out = ground_truth.fold(images, 0.15, seed=7)
+    assert sorted([*train, *held_out]) == list(range(300))
+    assert len(held_out) == 45
+    assert not {ground_truth.group(names[i]) for i in train} & {
+        ground_truth.group(names[i]) for i in held_out
+    }
+    np.testing.assert_array_equal(ground_truth.fold(images, 0.15, seed=7)[1], held_out)
+    assert ground_truth.fold(images, 0.15, seed=8)[1].tolist() != held_out.tolist()
