@@ -178,7 +178,7 @@ def detectron2_tree(architecture: Architecture, config: FasterRCNNConfig) -> dic
     model["MASK_ON"] = False
     model["BACKBONE"] = {"NAME": "build_resnet_fpn_backbone"}
     model["RESNETS"].update(DEPTH=50, OUT_FEATURES=stages, NORM="FrozenBN")
-    model["FPN"] = {"IN_FEATURES": stages, "OUT_CHANNELS": architecture.channels}
+    model["FPN"] = {"IN_FEATURES": list(stages), "OUT_CHANNELS": architecture.channels}
     model["RPN"]["IN_FEATURES"] = [*pyramid, f"p{architecture.levels[-1] + 1}"]
     model["ROI_HEADS"].update(
         NAME="StandardROIHeads",

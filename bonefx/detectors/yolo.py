@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-# Read by Ultralytics when it is imported: no settings file in the home folder, no package
-# installation, no question to another host, and no code run from a weight file.
+# Read by Ultralytics when it is imported: no settings file in the home folder, no words on standard
+# output, no package installation, no question to another host, and no code run from a weight file.
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.gettempdir())
+os.environ.setdefault("YOLO_VERBOSE", "false")
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", ULTRALYTICS_SAFE_LOAD="1")
 
 import torch
