@@ -39,7 +39,7 @@ T = TypeVar("T")
 class Progress:
     """How far a model is on its way; `done` and `total` in bytes, `total` None where unknown."""
 
-    stage: Literal["checking the Hub", "downloading", "loading"]
+    stage: Literal["checking the Hub", "downloading", "loading", "looking for fractures"]
     done: int = 0
     total: int | None = None
 

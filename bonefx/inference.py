@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,10 @@ from bonefx.detectors.base import Runtime, Stopwatch
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
-from bonefx.settings import NOTICE
+from bonefx.settings import NOTICE, ZERO_GPU
 
 SCHEMA_VERSION = 1
 
-_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
 _log = logging.getLogger(__name__)
 
 
@@ -137,7 +135,7 @@ def prepare(registry: Registry) -> None:
 
     A ZeroGPU worker is a fork that ends with its call: what it loaded itself would be loaded each time.
     """
-    if not _ZERO_GPU:
+    if not ZERO_GPU:
         return
     for model_id in MODELS:
         try:
@@ -180,7 +178,7 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
     return answers
 
 
-if _ZERO_GPU:
+if ZERO_GPU:
     import spaces
 
     _forward = spaces.GPU(duration=15)(_forward)

@@ -15,6 +15,9 @@ DEFAULT_THRESHOLD = 0.25
 DEFAULT_REPO = "karinversan/bone_fracture"
 NOTICE = "Research and education. Not a medical device."
 
+ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+"""Whether this is a ZeroGPU Space. Read at import, where its function decorator is applied."""
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import pickle
 from dataclasses import replace
 
@@ -67,6 +68,29 @@ def test_outcomes_cross_a_process(registry, radiograph):
     outcomes = inference.run(radiograph, list(MODELS), registry)
     again = pickle.loads(pickle.dumps(outcomes))
     assert [one.to_result(0.1) for one in again] == [one.to_result(0.1) for one in outcomes]
+
+
+def _answer_in_a_fork(connection, registry, radiograph):
+    import torch
+
+    torch.set_num_threads(1)  # the parent's thread pool does not exist here
+    connection.send_bytes(pickle.dumps(inference.run(radiograph, list(MODELS), registry)))
+
+
+def test_a_forked_worker_has_the_models_and_sends_plain_values_back(registry, radiograph):
+    """As on ZeroGPU: the parent has loaded the models, the worker ends with its call."""
+    here = inference.run(radiograph, list(MODELS), registry)
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    worker = fork.Process(target=_answer_in_a_fork, args=(sender, registry, radiograph))
+    worker.start()
+    assert receiver.poll(60)
+    there = pickle.loads(receiver.recv_bytes())
+    worker.join(10)
+    assert worker.exitcode == 0
+    for ours, theirs in zip(here, there, strict=True):
+        assert theirs.weights == ours.weights
+        np.testing.assert_allclose(theirs.detections.scores, ours.detections.scores, atol=1e-5)
 
 
 def _no_weights(weights, settings):
