@@ -19,7 +19,7 @@ ROWS = (
     ("evaluation",),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
     ("inference",),
-    ("evaluation.run", "training", "phantoms"),
+    ("evaluation.run", "training", "phantoms", "readme"),
     ("ui", "__main__"),
 )
 

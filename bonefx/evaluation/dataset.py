@@ -160,6 +160,8 @@ class Dataset:
             raise DatasetError(f"This is not ground truth that BoneFX wrote: {error!r}.") from None
         if not in_order or not np.isin(box_images, np.arange(len(images))).all():
             raise DatasetError("This is not ground truth that BoneFX wrote: image ids do not fit.")
+        if not np.isin(class_ids, np.arange(len(labels.CLASSES))).all():
+            raise DatasetError("This is not ground truth that BoneFX wrote: category ids do not fit.")
         return cls(name, split, images, bbox, box_images, class_ids)
 
 

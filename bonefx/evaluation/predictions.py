@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -13,6 +12,7 @@ import numpy as np
 from bonefx.errors import DatasetError
 from bonefx.labels import CLASSES
 
+_LARGEST = 1e12  # pixels; JSON has whole numbers of any length, a float has not
 SCORE_FLOOR = 0.001
 MAX_DETECTIONS = 100
 
@@ -92,7 +92,7 @@ def _row(entry: Any, number: int, n_images: int) -> tuple[float, ...]:
     if not (isinstance(category_id, Integral) and 1 <= category_id <= len(CLASSES)):
         raise broken(f"has category_id {category_id!r}; it must be 1 to {len(CLASSES)}")
     row = (image_id, category_id, x, y, width, height, score)
-    if not all(isinstance(value, Real) and math.isfinite(value) for value in row):
+    if not all(isinstance(value, Real) and abs(value) <= _LARGEST for value in row):
         raise broken("has a value that is not a finite number")
     if width < 0 or height < 0:
         raise broken(f"has a box of width {width} and height {height}; neither may be negative")

@@ -176,6 +176,11 @@ def test_coco_and_back(tmp_path):
         {},
         {"info": {"description": "x", "split": "y"}, "images": [{"id": 1}], "annotations": []},
         {**Dataset("x", "y", (), *[np.zeros((0, 4))] * 3).to_coco(), "annotations": [{"image_id": 1}]},
+        {  # a class that there is not
+            "info": {"description": "x", "split": "y"},
+            "images": [{"id": 1, "file_name": "a", "width": 9, "height": 9, "sha256": "0"}],
+            "annotations": [{"image_id": 1, "category_id": 99, "bbox": [0, 0, 1, 1]}],
+        },
     ],
 )
 def test_foreign_coco_is_refused(coco):

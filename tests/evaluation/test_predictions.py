@@ -55,6 +55,7 @@ def test_parse_nothing():
         ({"bbox": [1, 2, -3, 4]}, "width -3"),
         ({"score": math.nan}, "not a finite number"),
         ({"score": None}, "not a finite number"),
+        ({"score": 10**400}, "not a finite number"),  # JSON allows it, a float does not
         ({"score": 87}, "score of 87"),  # per cent
         ({"score": -0.1}, "score of -0.1"),
     ],
