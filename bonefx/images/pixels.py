@@ -1,0 +1,131 @@
+"""From samples of any depth to the 8 bits that are shown; and how large a picture may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from bonefx.errors import ImageError
+
+MAX_PIXELS = 50_000_000
+MAX_SCANS = 500
+"""Of a JPEG: each costs a pass over the whole picture, and can be 75 bytes of file."""
+PERCENTILES = (0.5, 99.5)
+"""The window of samples that come without one: it leaves out burnt-in markers and dead pixels."""
+
+_LEVELS = 65536
+
+Curve = Callable[[np.ndarray], np.ndarray]
+"""Maps sample values (n,) to as many values."""
+
+
+class Picture(NamedTuple):
+    """What a decoder gives: `rgb` uint8 (h, w, 3), `grey` uint16 (h, w) or None, notes for the person."""
+
+    rgb: np.ndarray
+    grey: np.ndarray | None
+    notes: tuple[str, ...] = ()
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse a picture by the size that its header gives, before any of it is decoded.
+
+    Raises:
+        ImageError: no pixels at all, or more than `MAX_PIXELS`.
+    """
+    if width <= 0 or height <= 0:
+        raise ImageError("This picture has no pixels. Export it again from where it came from.")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"This picture has {width} × {height} pixels, more than the {MAX_PIXELS // 1_000_000} "
+            "megapixels that are accepted. Make it smaller and try again."
+        )
+
+
+def show(samples: np.ndarray) -> Picture:
+    """A picture of plain samples: 8 bits as they are, 16 bits windowed, alpha over black.
+
+    Args:
+        samples: uint8 or uint16, (h, w), (h, w, 3) or (h, w, 4) in RGB order.
+    """
+    if samples.ndim == 3 and samples.shape[2] == 4:
+        full = np.iinfo(samples.dtype).max
+        alpha = samples[..., 3:].astype(np.uint32)
+        samples = ((samples[..., :3] * alpha + full // 2) // full).astype(samples.dtype)
+    grey = None
+    if samples.dtype == np.uint16:
+        if samples.ndim == 3 and (samples == samples[..., :1]).all():
+            samples = samples[..., 0]
+        samples, grey = render(samples)
+    if samples.ndim == 3:
+        return Picture(np.ascontiguousarray(samples), None)
+    return Picture(spread(samples), grey)
+
+
+def spread(shown: np.ndarray) -> np.ndarray:
+    """Grey uint8 (h, w) as rgb uint8 (h, w, 3)."""
+    return np.repeat(shown[..., None], 3, axis=2)
+
+
+def render(
+    values: np.ndarray, modality: Curve | None = None, voi: Curve | None = None, invert: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Window sample values for display.
+
+    The curves are evaluated once for each level that can occur, not for each pixel.
+
+    Args:
+        values: integer or float samples of any shape.
+        modality: from stored to meaningful values (a DICOM rescale); by default none.
+        voi: from meaningful values to brightness, 0 black to 1 white, clipped here; by default a line
+            through the `PERCENTILES`.
+        invert: whether low brightness is white (MONOCHROME1, WhiteIsZero).
+
+    Returns:
+        What is shown, uint8, and the samples as uint16 in which larger is brighter as shown: shifted
+        where there are negative ones, turned over where needed, and scaled only if they span more
+        than 16 bits. Both in the shape of `values`.
+
+    Raises:
+        ImageError: no sample is a finite number.
+    """
+    index, levels = _index(values)
+    present = [int(index.min()), int(index.max())]
+    meaning = levels if modality is None else modality(levels)
+    brightness = _percentile_line(index, meaning, present) if voi is None else voi(meaning)
+    if invert:
+        brightness = 1 - brightness
+    table = np.rint(np.clip(brightness, 0, 1) * 255).astype(np.uint8)
+    first, last = brightness[present]
+    grey = index if first <= last else np.uint16(present[1]) - index
+    return table[index], grey
+
+
+def _index(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each sample's place, uint16, among the levels that it can have; and those levels, rising."""
+    if values.dtype.kind == "f":
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            raise ImageError("This picture holds no numbers that could be shown as grey levels.")
+        low, high = float(finite.min()), float(finite.max())
+        values = np.clip(np.nan_to_num(values.astype(np.float64), nan=low), low, high)
+    else:
+        low, high = min(int(values.min()), 0), int(values.max())
+        if high - low < _LEVELS:
+            if low < 0:
+                values = values.astype(np.int32) - low
+            return values.astype(np.uint16, copy=False), np.arange(low, high + 1, dtype=np.float64)
+        low = int(values.min())
+    step = (high - low) / (_LEVELS - 1) or 1.0
+    index = np.rint((values - np.float64(low)) / step).astype(np.uint16)
+    return index, low + step * np.arange(_LEVELS)
+
+
+def _percentile_line(index: np.ndarray, meaning: np.ndarray, present: list[int]) -> np.ndarray:
+    ends = np.interp(np.percentile(index, PERCENTILES), np.arange(len(meaning)), meaning)
+    if ends[0] == ends[1]:  # nearly all of one value: what differs must still show
+        ends = meaning[present]
+    low, high = np.sort(ends)
+    return (meaning - low) / ((high - low) or 1)
