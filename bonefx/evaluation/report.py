@@ -87,7 +87,7 @@ def loads(text: str | bytes, detector_id: str = "unknown", detector_name: str = 
     """
     try:
         report = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second: nested deeper than any report
         raise MetricsError(f"The metrics file is not JSON: {error}.") from None
     if isinstance(report, dict) and report.get("version") == original.VERSION:
         report = original.translate(report, detector_id, detector_name)

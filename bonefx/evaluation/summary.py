@@ -72,8 +72,8 @@ def _found(report: Report, point: dict[str, Any], rule: str) -> tuple[str, str]:
         low, high = point["interval"]
         details.append(f"{100 * low:.0f} to {100 * high:.0f} %")
     if not point["reached"]:
-        curve = report["froc"][rule]["curve"]
-        details.append(f"it makes only {curve['fp_per_image'][-1]:.2f}")
+        rates = report["froc"][rule]["curve"]["fp_per_image"]
+        details.append(f"it makes only {rates[-1] if rates else 0:.2f}")
     return f"{100 * point['sensitivity']:.0f} %", f" ({'; '.join(details)})" if details else ""
 
 
