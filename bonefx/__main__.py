@@ -1,4 +1,4 @@
-"""The command line: `python -m bonefx detect`, `evaluate` or `readme`."""
+"""The command line: `python -m bonefx detect`, `evaluate`, `train` or `readme`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
 
 COMMANDS = {
     "evaluate": ("bonefx.evaluation.run", "measure how good the models are"),
+    "train": ("bonefx.training.command", "train a model on a data set"),
     "readme": ("bonefx.readme", "bring the computed parts of README.md up to date"),
 }
 """Each command's module, which offers `add_arguments(parser)` and sets the default `run`, and its purpose."""

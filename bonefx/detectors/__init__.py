@@ -36,6 +36,7 @@ class ModelSpec:
     Attributes:
         id: its name in the API and on the command line.
         name: its name for people.
+        summary: what kind of model it is, in a sentence for people.
         filename: weight file at the local and Hub sources, by the settings.
         metrics_filename: its metrics file, likewise.
         bundled: weight file that travels with the code.
@@ -44,6 +45,7 @@ class ModelSpec:
 
     id: str
     name: str
+    summary: str
     filename: Callable[[Settings], str]
     metrics_filename: Callable[[Settings], str]
     bundled: str
@@ -56,6 +58,8 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             id="faster-rcnn",
             name="Faster R-CNN",
+            summary="A two-stage detector (ResNet-50 with a feature pyramid), in Detectron2's format: it "
+            "proposes regions first, then judges each.",
             filename=lambda settings: settings.filename_frcnn,
             metrics_filename=lambda settings: settings.metrics_filename_frcnn,
             bundled="faster_rcnn_r50_res4_384.pth",
@@ -64,6 +68,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             id="yolo",
             name="YOLO",
+            summary="A one-stage detector (Ultralytics YOLO26): it judges all places of the image at once.",
             filename=lambda settings: settings.filename_yolo,
             metrics_filename=lambda settings: settings.metrics_filename_yolo,
             bundled="yolo26n_384.pt",

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 from pathlib import Path
 
 import numpy as np
-
-# Read by Ultralytics when it is imported: no settings file in the home folder, no words on standard
-# output, no package installation, no question to another host, and no code run from a weight file.
-os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.gettempdir())
-os.environ.setdefault("YOLO_VERBOSE", "false")
-os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", ULTRALYTICS_SAFE_LOAD="1")
-
 import torch
-from ultralytics import YOLO, __version__
-from ultralytics.nn import tasks
 
 from bonefx import labels, matching
 from bonefx.detections import Detections
 from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
+from bonefx.detectors.ultralytics_guard import VERSION, YOLO
 from bonefx.errors import WeightsError
-
-# A program that imported Ultralytics before us did so without the variable above.
-tasks.SAFE_LOAD = True
 
 IOU = 0.7
 
@@ -67,10 +54,11 @@ class YOLODetector:
         self._device = "cuda:0" if torch.cuda.is_available() else "cpu"
         self.image_size = int(model.overrides.get("imgsz", 640))
         name = torch.cuda.get_device_name(0) if self._device != "cpu" else processor_name()
-        self.runtime = Runtime(f"ultralytics {__version__}", "float32", name)
+        self.runtime = Runtime(f"ultralytics {VERSION}", "float32", name)
 
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
         bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+        threads = torch.get_num_threads()
         with self._lock:
             result = self._model.predict(
                 bgr,
@@ -85,6 +73,7 @@ class YOLODetector:
                 verbose=False,
                 save=False,
             )[0]
+        torch.set_num_threads(threads)  # predict leaves one core idle, also for whoever computes next
         for stage, source in (("preprocess",) * 2, ("network", "inference"), ("postprocess",) * 2):
             stopwatch.add(stage, result.speed[source])
         with stopwatch("postprocess"):

@@ -1,44 +1,127 @@
 """Training of the project's own Faster R-CNN, written in Detectron2's naming with its YAML.
 
-A run is a function of recipe, data and seed: the order of the images follows from (seed, epoch) and
-every random draw of a step from (seed, step), so that a resumed run goes on as if it had never stopped.
+A run is a function of recipe, data and seed: a run that was resumed is, bit by bit, the one that was never
+stopped, as long as processor and number of threads are the same.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from PIL import Image
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
-from bonefx.detectors.config import detectron2_tree
-from bonefx.detectors.faster_rcnn import load_state, normalise, resize
-from bonefx.detectors.network import Architecture, Dense, FasterRCNN, Stage
-from bonefx.errors import WeightsError
+from bonefx.detectors.base import Detector
+from bonefx.detectors.config import Architecture, Stage, detectron2_tree
+from bonefx.detectors.faster_rcnn import FasterRCNNDetector, TorchvisionModel, read_checkpoint
+from bonefx.detectors.network import Dense, FasterRCNN
+from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
+from bonefx.training.batches import Batch, groups, loader, seed_step
+from bonefx.training.data import TrainingData
 from bonefx.training.recipes import FasterRCNNRecipe
 
-CHECKPOINT_SECONDS = 300
+CHECKPOINT = "last.pth"
+FINAL = "model_final.pth"
+BEST = "model_best.pth"
+CHECKPOINT_SECONDS = 300.0
+
+OnStep = Callable[[int, int, Mapping[str, float]], None]
+OnEpoch = Callable[[int, Detector], bool]
 
 
-class Sample(Protocol):
-    """A training image: its file, lesion boxes (n, 4) in pixels, unified class ids (n,)."""
+def train(
+    recipe: FasterRCNNRecipe,
+    data: TrainingData,
+    out: Path,
+    *,
+    init: Path | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    on_step: OnStep = lambda step, total, losses: None,
+    on_epoch: OnEpoch = lambda epoch, detector: False,
+) -> list[Path]:
+    """Train, and write the averaged weights with their YAML after each epoch.
 
-    path: Path
-    boxes: np.ndarray
-    class_ids: np.ndarray
+    Args:
+        recipe: all numbers of the run.
+        data: what to train on.
+        out: folder of the run; `last.pth` in it is what `resume` continues.
+        init: see `load_init`.
+        device: `cpu` or `cuda`; trunk, pyramid and RPN head run in bfloat16 on either, the rest in float32.
+        resume: go on from `last.pth`, with everything else as it was; from the start where there is none yet.
+        checkpoint_seconds: longest time between two checkpoints, apart from a single step's.
+        on_step: told the step (from 1), the number of steps and the losses.
+        on_epoch: told the epoch (from 1) and a detector with the averaged weights; answers whether it is the
+            best so far, which is then kept as `model_best.pth`.
+
+    Returns:
+        The weight files that there are: `model_final.pth`, and `model_best.pth` if there was a best.
+
+    Raises:
+        DatasetError: there are fewer images than a batch has, or one cannot be read.
+        WeightsError: `init` does not fit.
+        BoneFXError: the loss is no longer a number.
+    """
+    samples = data.samples
+    per_epoch = len(samples) // recipe.batch
+    if not per_epoch:
+        raise DatasetError(f"A training step takes {recipe.batch} images; there are only {len(samples)}.")
+    total = recipe.epochs * per_epoch or recipe.iterations
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    network = build(recipe)
+    if init is not None and (fresh := load_init(network, init)):
+        warnings.warn(
+            f"{init.name} lacks {len(fresh)} tensors, {fresh[0]} first: they start random", stacklevel=2
+        )
+    network = network.to(device, memory_format=torch.channels_last).train()
+    for frozen in (network.backbone.bottom_up.stem, network.backbone.bottom_up.res2):
+        frozen.requires_grad_(False)
+    # With a decay of 0 the average is the last state.
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    average.module.eval()
+    optimizer = _optimizer(network, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, recipe))
+    parts = {"model": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    done = 0
+    if resume and (out / CHECKPOINT).exists():
+        done = _restore(parts, out / CHECKPOINT, device)
+    detector = FasterRCNNDetector(TorchvisionModel(average.module), recipe.config, torch.device(device))
+    ratios = np.array([sample.width / sample.height for sample in samples])
+    workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
+    dtype = torch.float16 if recipe.half else torch.float32
+    saved = time.monotonic()
+    # A checkpoint at the end of an epoch may be older than what follows it, which is done again.
+    for epoch in range(max(done - 1, 0) // per_epoch, math.ceil(total / per_epoch)):
+        members = groups(ratios, recipe.batch, recipe.seed, epoch)[: total - epoch * per_epoch]
+        rest = members[done - epoch * per_epoch :]
+        for batch in loader(samples, rest, done, recipe, network.divisor, workers):
+            seed_step(recipe, done)
+            torch.set_rng_state(batch.random_state)
+            losses = _step(network, optimizer, batch, device)
+            schedule.step()
+            average.update_parameters(network)
+            done += 1
+            on_step(done, total, losses)
+            if time.monotonic() - saved > checkpoint_seconds or done == epoch * per_epoch + len(members):
+                _save(parts, done, out / CHECKPOINT)
+                saved = time.monotonic()
+        write(average.module, out / FINAL, dtype)
+        if on_epoch(epoch + 1, detector):
+            write(average.module, out / BEST, dtype)
+        saved = time.monotonic()
+    return [path for path in (out / FINAL, out / BEST) if path.exists()]
 
 
 def build(recipe: FasterRCNNRecipe) -> FasterRCNN:
@@ -65,227 +148,81 @@ def build(recipe: FasterRCNNRecipe) -> FasterRCNN:
 
 
 def load_init(network: FasterRCNN, path: Path) -> list[str]:
-    """Start from a trunk (`.npz` in Detectron2's names) or from a whole checkpoint (`.pth`).
+    """Start from a trunk (`.npz` in Detectron2's names) or from a Detectron2 checkpoint (`.pth`).
+
+    A checkpoint may have other classes or anchors: the layers that tell them then stay fresh.
 
     Returns:
-        The names of the trunk's tensors that the file does not have and that stay fresh.
+        The names of the tensors that the file does not have, or not in this shape, and that stay fresh.
 
     Raises:
-        WeightsError: no tensor of the file fits.
+        WeightsError: the file cannot be read, no tensor of a trunk fits, or of a checkpoint another layer
+            does not.
     """
-    if path.suffix != ".npz":
-        from bonefx.detectors.faster_rcnn import read_checkpoint
-
-        load_state(network, read_checkpoint(path))
-        return []
-    trunk = network.backbone.bottom_up.state_dict()
-    with np.load(path, allow_pickle=False) as arrays:
-        found = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name in trunk}
-    fitting = {name: value for name, value in found.items() if value.shape == trunk[name].shape}
-    if not fitting:
-        raise WeightsError(f"{path.name} has no tensor of a ResNet trunk in Detectron2's names")
-    network.backbone.bottom_up.load_state_dict({**trunk, **fitting})
-    return [name for name in trunk if name not in fitting]
-
-
-def augmentation(recipe: FasterRCNNRecipe) -> v2.Transform:
-    """Random flips, affine maps and brightness, on an image and its boxes."""
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(),
-            v2.RandomAffine(
-                recipe.degrees,
-                (recipe.translate, recipe.translate),
-                (1 - recipe.scale, 1 + recipe.scale),
-                interpolation=v2.InterpolationMode.BILINEAR,
-            ),
-            v2.ColorJitter(brightness=recipe.brightness, contrast=recipe.contrast),
-            v2.ClampBoundingBoxes(),
-            v2.SanitizeBoundingBoxes(min_size=4),
-        ]
-    )
+    whole = path.suffix != ".npz"
+    module: nn.Module = network if whole else network.backbone.bottom_up
+    own = module.state_dict()
+    found = read_checkpoint(path) if whole else _read_trunk(path)
+    fitting = {name: value for name, value in found.items() if _shape(own.get(name)) == value.shape}
+    fresh = [name for name in own if name not in fitting]
+    unfit = [name for name in fresh if not any(layer in name for layer in _OUTPUT_LAYERS)]
+    unfit += [name for name in found if name.startswith("backbone.") and name not in own]
+    if not fitting or (whole and unfit):
+        problem = f": {unfit[0]} is not in both, or has another shape" if whole else ""
+        raise WeightsError(f"{path.name} does not fit the network of this recipe{problem}")
+    module.load_state_dict({**own, **fitting})
+    return fresh
 
 
-def load_sample(
-    sample: Sample, recipe: FasterRCNNRecipe, augment: v2.Transform | None
-) -> tuple[np.ndarray, dict[str, Tensor]]:
-    """The resized RGB image and its target for `FasterRCNN.select`."""
-    with Image.open(sample.path) as file:
-        rgb = np.asarray(file.convert("RGB"))
-    resized = resize(rgb, recipe.config.min_size, recipe.config.max_size)
-    scale = np.array([resized.shape[1] / rgb.shape[1], resized.shape[0] / rgb.shape[0]] * 2)
-    boxes = torch.from_numpy((sample.boxes * scale).astype(np.float32)).reshape(-1, 4)
-    labels = torch.from_numpy(np.asarray(sample.class_ids, np.int64)) + 1
-    if augment is not None:
-        image, target = augment(
-            tv_tensors.Image(torch.from_numpy(resized.copy()).permute(2, 0, 1)),
-            {
-                "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=resized.shape[:2]),
-                "labels": labels,
-            },
-        )
-        resized = image.permute(1, 2, 0).numpy()
-        boxes, labels = target["boxes"].as_subclass(Tensor), target["labels"]
-    return resized, {"boxes": boxes, "labels": labels}
+_OUTPUT_LAYERS = ("rpn_head.objectness_logits", "rpn_head.anchor_deltas", "box_predictor")
 
 
-def collate(
-    loaded: Sequence[tuple[np.ndarray, dict[str, Tensor]]], network: FasterRCNN
-) -> tuple[Tensor, list[tuple[int, int]], list[dict[str, Tensor]]]:
-    """Images zero-padded to the largest of the batch, their own (height, width), their targets."""
-    images = [normalise(resized, network.config, network.divisor)[0] for resized, _ in loaded]
-    height = max(image.shape[1] for image in images)
-    width = max(image.shape[2] for image in images)
-    batch = torch.zeros(len(images), 3, height, width)
-    for row, image in zip(batch, images, strict=True):
-        row[:, : image.shape[1], : image.shape[2]] = image
-    return batch, [resized.shape[:2] for resized, _ in loaded], [target for _, target in loaded]
+def rate(step: int, total: int, recipe: FasterRCNNRecipe) -> float:
+    """Learning rate at a step (from 0), as a share of the peak: linear warm-up, then cosine or falls."""
+    warm = min(1.0, (step + 1) / max(1, min(recipe.warmup, total // 5)))
+    if recipe.optimizer == "sgd":
+        return warm * 0.1 ** sum(step * recipe.iterations >= fall * total for fall in recipe.steps)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0))))
 
 
-def batches(ratios: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Indices of each batch of an epoch: shuffled, with images of like aspect ratio together."""
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(ratios))
-    window = 16 * batch  # wide enough to find alike shapes, narrow enough to stay random
-    sorted_windows = [
-        part[np.argsort(ratios[part], kind="stable")]
-        for part in np.split(order, range(window, len(order), window))
-    ]
-    order = np.concatenate(sorted_windows)
-    groups = [order[i : i + batch] for i in range(0, len(order) - batch + 1, batch)]
-    return [groups[i] for i in rng.permutation(len(groups))]
+def write(network: FasterRCNN, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write weights in Detectron2's layout, and beside them the YAML that reads them.
 
-
-def train(
-    recipe: FasterRCNNRecipe,
-    samples: Sequence[Sample],
-    out: Path,
-    *,
-    init: Path | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-    on_step: Callable[[int, int, Mapping[str, float]], None] = lambda step, total, losses: None,
-    on_epoch: Callable[[int, FasterRCNN], None] = lambda epoch, network: None,
-) -> Path:
-    """Train, and write `model_final.pth` with its YAML into `out`.
-
-    Args:
-        recipe: all numbers of the run.
-        samples: the training images, in a fixed order.
-        out: folder of the run; `last.pth` in it is the checkpoint that `resume` continues.
-        init: trunk or checkpoint to start from.
-        device: `cpu` or `cuda`; convolutions run in bfloat16 on either.
-        on_step: told step, number of steps and losses.
-        on_epoch: told the epoch (from 1) and the averaged network in evaluation mode.
+    Vectors stay float32 whatever `dtype` is: they are few, and the variances that the frozen normalisation
+    of an ImageNet trunk holds reach 83,615, beyond float16.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    network = build(recipe)
-    if init is not None:
-        load_init(network, init)
-    network = network.to(device, memory_format=torch.channels_last).train()
-    for frozen in (network.backbone.bottom_up.stem, network.backbone.bottom_up.res2):
-        frozen.requires_grad_(False)
-    # Without averaging the "average" is the last state.
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
-    optimizer = _optimizer(network, recipe)
-    ratios = np.array([_aspect_ratio(sample.path) for sample in samples])
-    per_epoch = len(ratios) // recipe.batch
-    total = recipe.iterations or recipe.epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, recipe))
-    done = 0
-    last = out / "last.pth"
-    if resume and last.exists():
-        state = torch.load(last, map_location=device, weights_only=True)
-        network.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        done = state["step"]
-
-    def save() -> None:
-        _replace(
-            last,
-            {
-                "model": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "step": done,
-            },
-        )
-
-    augment = augmentation(recipe)
-    saved = time.monotonic()
-    with (out / "losses.jsonl").open("a", encoding="utf-8") as journal:
-        while done < total:
-            epoch, first = divmod(done, per_epoch)
-            for group in batches(ratios, recipe.batch, recipe.seed, epoch)[first:]:
-                if done == total:
-                    break
-                torch.manual_seed(recipe.seed * 1_000_003 + done)
-                loaded = [load_sample(samples[i], recipe, augment) for i in group]
-                losses = _step(network, optimizer, collate(loaded, network), device)
-                schedule.step()
-                average.update_parameters(network)
-                done += 1
-                on_step(done, total, losses)
-                journal.write(json.dumps({"step": done, **losses}) + "\n")
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    journal.flush()
-                    save()
-                    saved = time.monotonic()
-            if done % per_epoch == 0 or done == total:
-                save()
-                on_epoch(math.ceil(done / per_epoch), average.module.eval())
-                average.module.train()
-    return write(average.module, out / "model_final.pth")
-
-
-def write(network: FasterRCNN, path: Path, dtype: torch.dtype = torch.float32) -> Path:
-    """Write weights in Detectron2's layout, and beside them the YAML that reads them."""
     state = {
-        name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()
+        name: value.detach().cpu().to(dtype if value.ndim > 1 else torch.float32).contiguous()
+        for name, value in network.state_dict().items()
     }
     _replace(path, {"model": state})
     tree = detectron2_tree(network.architecture, network.config)
     text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None)
     path.with_suffix(".yaml").write_text(text, encoding="utf-8")
-    return path
-
-
-def rate(step: int, total: int, recipe: FasterRCNNRecipe) -> float:
-    """Learning rate at a step, as a share of the peak: linear warm-up, then cosine or steps."""
-    warm = min(1.0, (step + 1) / recipe.warmup)
-    if recipe.optimizer == "sgd":
-        return warm * 0.1 ** sum(step >= fall for fall in recipe.steps)
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0))))
 
 
 def _optimizer(network: FasterRCNN, recipe: FasterRCNNRecipe) -> torch.optim.Optimizer:
     trunk = [p for name, p in network.named_parameters() if "bottom_up" in name and p.requires_grad]
     rest = [p for name, p in network.named_parameters() if "bottom_up" not in name]
-    groups = [{"params": rest, "lr": recipe.lr}, {"params": trunk, "lr": recipe.trunk_lr}]
+    sets = [{"params": rest, "lr": recipe.lr}, {"params": trunk, "lr": recipe.trunk_lr}]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=recipe.weight_decay)
-    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(sets, momentum=0.9, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(sets, weight_decay=recipe.weight_decay)
 
 
 def _step(
-    network: FasterRCNN,
-    optimizer: torch.optim.Optimizer,
-    batch: tuple[Tensor, list[tuple[int, int]], list[dict[str, Tensor]]],
-    device: str,
+    network: FasterRCNN, optimizer: torch.optim.Optimizer, batch: Batch, device: str
 ) -> dict[str, float]:
-    images, sizes, targets = batch
-    images = images.to(device, memory_format=torch.channels_last)
-    targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
+    images = batch.images.to(device, memory_format=torch.channels_last)
+    targets = [{name: value.to(device) for name, value in target.items()} for target in batch.targets]
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         dense = network.dense(images)
     # Box arithmetic and the losses need float32.
     dense = Dense(*([tensor.float() for tensor in level] for level in dense))
-    losses = network.select(dense, sizes, targets)[1]
+    losses = network.select(dense, batch.sizes, targets)[1]
     loss = sum(losses.values())
+    if not torch.isfinite(loss):
+        raise BoneFXError("The loss is no longer a number. Train with a lower learning rate.")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -293,9 +230,28 @@ def _step(
     return {"loss": loss.item(), **{name: value.item() for name, value in losses.items()}}
 
 
-def _aspect_ratio(path: Path) -> float:
-    with Image.open(path) as file:
-        return file.width / file.height
+def _read_trunk(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path.name} cannot be read as NumPy arrays") from error
+
+
+def _shape(tensor: Tensor | None) -> torch.Size | None:
+    return None if tensor is None else tensor.shape
+
+
+def _restore(parts: Mapping[str, Any], path: Path, device: str) -> int:
+    """Load a checkpoint into the parts of a run; the steps done."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return state["step"]
+
+
+def _save(parts: Mapping[str, Any], done: int, path: Path) -> None:
+    _replace(path, {**{name: part.state_dict() for name, part in parts.items()}, "step": done})
 
 
 def _replace(path: Path, content: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 
@@ -134,3 +135,13 @@ def test_calls_from_several_threads_do_not_mix(detector):
         thread.join()
     for i in range(4):
         np.testing.assert_allclose(together[i], alone[i], atol=1e-6)
+
+
+def test_ultralytics_leaves_pillow_and_the_threads_alone(detector):
+    from PIL import Image, UnidentifiedImageError
+
+    threads = torch.get_num_threads()
+    detector.detect(picture(0), Stopwatch())
+    assert torch.get_num_threads() == threads
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(b"no image"))

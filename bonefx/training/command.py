@@ -1,0 +1,158 @@
+"""`python -m bonefx train`: data in, weights and what made them out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bonefx.detectors import MODELS
+from bonefx.detectors.base import Detector
+from bonefx.errors import BoneFXError, RequestError, WeightsError
+from bonefx.training import recipes
+
+RECIPES = {"faster-rcnn": recipes.FASTER_RCNN, "yolo": recipes.YOLO}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Offer the command's arguments."""
+    parser.add_argument("model", choices=[model for model in MODELS if model in RECIPES])
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="a data set in YOLO format; its split `train`"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--recipe",
+        choices=["bundled", "original"],
+        default="bundled",
+        help="that of the bundled weights (default), or that of the authors of the published ones",
+    )
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="weights to start from: YOLO an Ultralytics .pt, Faster R-CNN a ResNet trunk (.npz) or a "
+        "checkpoint (.pth), both in Detectron2's names (default: random weights)",
+    )
+    parser.add_argument("--epochs", type=_whole(1), help="passes over the data, other than the recipe's")
+    parser.add_argument("--image-size", type=_whole(32), help="in pixels, other than the recipe's")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is a GPU")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--hold-out",
+        action="store_true",
+        help="train on 85 %% of the images, and measure each epoch on the rest: for tuning",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; its exit status."""
+    try:
+        _train(options)
+    except BoneFXError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Go on with --resume.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.init and not options.init.is_file():
+        raise WeightsError(f"There is no file {options.init} to start from.")
+    from bonefx.training import data
+
+    everything = data.load(options.data)
+    chosen, held = data.hold_out(everything) if options.hold_out else (everything, None)
+    recipe = RECIPES[options.model][options.recipe].adapted(options.epochs, options.image_size)
+    device = _device(options.device)
+
+    from tqdm import tqdm
+
+    from bonefx.training.journal import Journal, describe
+    from bonefx.training.validation import measure
+
+    identity = {
+        "model": options.model,
+        "recipe": {"name": options.recipe, **asdict(recipe)},
+        "data": chosen.dataset.summary(),
+        "held_out": held.summary() if held else None,
+        "initial_weights": describe(options.init) if options.init else None,
+    }
+    journal = Journal(options.out, identity, device, options.resume)
+    bar = tqdm(unit="step", disable=None, dynamic_ncols=True)  # None: only where a person looks on
+
+    def on_step(step: int, total: int, losses: Mapping[str, float]) -> None:
+        if bar.total is None:
+            bar.reset(total)
+            bar.update(step - 1)
+        bar.set_postfix(loss=f"{losses['loss']:.3f}", refresh=False)
+        bar.update()
+        journal.step(step, losses)
+
+    def on_epoch(epoch: int, detector: Detector) -> bool:
+        figures = measure(detector, held) if held else {}
+        bar.write(f"epoch {epoch}{_in_words(figures)}")
+        return journal.epoch(epoch, figures)
+
+    with bar:
+        files = _trainer(options.model)(
+            recipe,
+            chosen,
+            options.out,
+            init=options.init,
+            device=device,
+            resume=options.resume,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+    journal.finish(files)
+    print("\n".join(str(file) for file in files))
+
+
+def _trainer(model: str) -> Any:
+    if model == "yolo":
+        from bonefx.training import yolo
+
+        return yolo.train
+    from bonefx.training import faster_rcnn
+
+    return faster_rcnn.train
+
+
+def _device(wanted: str | None) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RequestError("There is no GPU that torch can use. Train with --device cpu.")
+    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _in_words(figures: Mapping[str, float | None]) -> str:
+    if not figures:
+        return " done"
+    told = {name: "-" if value is None else f"{value:.3f}" for name, value in figures.items()}
+    return (
+        f" on the held-out images: AP50 {told['ap50']}, AP {told['ap']}, sensitivity at 1 false positive per "
+        f"image {told['any_fracture']} (any fracture), {told['class_aware']} (right class)"
+    )
+
+
+def _whole(unit: int) -> Any:
+    """A parser of positive multiples of `unit`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < 1 or int(text) % unit:
+            multiple = "a positive whole number" if unit == 1 else f"a positive multiple of {unit}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {multiple}")
+        return int(text)
+
+    return parse

@@ -1,0 +1,154 @@
+"""The training split: read strictly, divided by groups of copies, handed out image by image.
+
+Evaluation leaves out what it cannot use and says so; training refuses, for nobody would notice later that
+a third of the labels was never learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from bonefx import images
+from bonefx.errors import DatasetError, ImageError
+from bonefx.evaluation import folder
+from bonefx.evaluation.dataset import Dataset, LabelledImage, fold
+
+SPLIT = "train"
+HOLD_OUT = 0.15
+"""Share of the training images that is set aside for tuning, in whole groups of copies."""
+
+_SHOWN = 5  # problems that a message lists
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A training image with its lesions.
+
+    Attributes:
+        path: the image file.
+        width, height: pixels after EXIF rotation.
+        boxes: float64 (n, 4), corners x1, y1, x2, y2 in pixels.
+        class_ids: int64 (n,), indices into `bonefx.labels.CLASSES`.
+        own_ids: int64 (n,), the data set's own class indices.
+        polygons: for each lesion float32 (k, 2), its corners as fractions of width and height; the four of
+            the box where the label row is a box.
+    """
+
+    path: Path
+    width: int
+    height: int
+    boxes: np.ndarray
+    class_ids: np.ndarray
+    own_ids: np.ndarray
+    polygons: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The images to train on.
+
+    Attributes:
+        dataset: the same images as ground truth.
+        names: the data set's own classes.
+        samples: one an image, in the order of `dataset`.
+    """
+
+    dataset: Dataset
+    names: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> TrainingData:
+        """The images at these indices, which must rise."""
+        return TrainingData(self.dataset.subset(indices), self.names, tuple(self.samples[i] for i in indices))
+
+
+def load(root: Path) -> TrainingData:
+    """Read the training split of a data set in YOLO format (see `bonefx.evaluation.folder.load`).
+
+    Raises:
+        DatasetError: the folder is not laid out like that, a label row is bad, an image is missing, or no
+            image has a lesion.
+    """
+    dataset = folder.load(root, SPLIT)
+    if dataset.problems:
+        listed = "\n".join(f"  {problem}" for problem in dataset.problems[:_SHOWN])
+        more = f"\n  and {len(dataset.problems) - _SHOWN} more" if len(dataset.problems) > _SHOWN else ""
+        raise DatasetError(
+            f"{root}, {SPLIT}, has entries that cannot be used. Correct or delete them:\n{listed}{more}"
+        )
+    if not len(dataset.bbox):
+        raise DatasetError(f"{root}, {SPLIT}, has no lesion in any image: there is nothing to learn from.")
+    rows = [row for image in dataset.images for row in _rows(image)]
+    per_image = np.split(np.arange(len(rows)), np.cumsum(dataset.lesions)[:-1])
+    samples = tuple(
+        Sample(
+            image.path,
+            image.width,
+            image.height,
+            dataset.boxes[mine],
+            dataset.class_ids[mine],
+            np.array([rows[i][0] for i in mine], dtype=np.int64),
+            tuple(rows[i][1] for i in mine),
+        )
+        for image, mine in zip(dataset.images, per_image, strict=True)
+    )
+    names = yaml.safe_load((Path(root) / "data.yaml").read_text(encoding="utf-8"))["names"]
+    return TrainingData(dataset, tuple(str(names[i]) for i in range(len(names))), samples)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The image as RGB uint8 (h, w, 3).
+
+    Raises:
+        DatasetError: the file cannot be decoded; it is named.
+    """
+    try:
+        return images.read(path).rgb
+    except ImageError as error:
+        raise DatasetError(f"The training image {path.name} cannot be used. {error}") from None
+
+
+def hold_out(data: TrainingData) -> tuple[TrainingData, Dataset]:
+    """Set a fold aside for tuning; all copies of a source image stay on one side.
+
+    Raises:
+        DatasetError: one side would be without a lesion.
+    """
+    kept, held = fold(data.dataset.images, HOLD_OUT)
+    train, tuning = data.subset(kept), data.dataset.subset(held)
+    if not len(train.dataset.bbox) or not len(tuning.bbox):
+        raise DatasetError(
+            "There are too few images with a lesion to hold some out. Train without --hold-out."
+        )
+    return train, tuning
+
+
+def _rows(image: LabelledImage) -> list[tuple[int, np.ndarray]]:
+    """Own class index and polygon of each label row of an image; `folder.load` has checked them."""
+    parts = PurePosixPath(image.file_name).parts
+    folder_of_images = image.path.parents[len(parts) - 1]
+    if folder_of_images.name == "images":  # SPLIT/images
+        folder_of_labels = folder_of_images.with_name("labels")
+    else:  # images/SPLIT
+        folder_of_labels = folder_of_images.parent.with_name("labels") / folder_of_images.name
+    file = folder_of_labels.joinpath(*parts).with_suffix(".txt")
+    if not file.exists():
+        return []
+    rows = []
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
+        if line.strip():
+            own_id, *values = map(float, line.split())
+            rows.append((int(own_id), _polygon(np.array(values, dtype=np.float32))))
+    return rows
+
+
+def _polygon(values: np.ndarray) -> np.ndarray:
+    if len(values) > 4:
+        return values.reshape(-1, 2).clip(0, 1)
+    x1, y1, x2, y2 = np.concatenate([values[:2] - values[2:] / 2, values[:2] + values[2:] / 2])
+    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], dtype=np.float32).clip(0, 1)

@@ -1,0 +1,114 @@
+"""The command: what it takes, what it writes, what it says when it cannot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+import torch
+
+from bonefx.training import command
+from tests.training import toy
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return toy.write(tmp_path_factory.mktemp("toys") / "set", images=12)
+
+
+def run(*arguments) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = parser.parse_args([str(argument) for argument in arguments])
+    return options.run(options)
+
+
+SMALL = ("--epochs", 1, "--image-size", 96, "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "suffix"),
+    [("yolo", "pt"), ("faster-rcnn", "pth")],
+)
+def test_a_run_from_end_to_end(root, tmp_path, capsys, model, suffix):
+    out = tmp_path / "run"
+    arguments = (model, "--data", root, "--out", out, *SMALL, "--hold-out")
+    assert run(*arguments) == 0
+    assert f"model_final.{suffix}" in capsys.readouterr().out
+    assert {file.name for file in out.iterdir()} >= {
+        f"model_final.{suffix}",
+        f"model_best.{suffix}",
+        "last.pth",
+        "run.json",
+        "losses.jsonl",
+        "validation.jsonl",
+        "curves.svg",
+    }
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert record["finished"]
+    assert record["data"]["images"] + record["held_out"]["images"] == 12
+    assert record["recipe"]["epochs"] == 1
+    assert record["recipe"]["seed"] == 2026
+    assert set(record["curves"]["validation"]) == {"epoch", "ap", "ap50", "any_fracture", "class_aware"}
+    assert "loss" in record["curves"]["losses"]
+
+    assert run(*arguments) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert run(*arguments, "--resume") == 0
+    assert run(*arguments, "--resume", "--epochs", 2) == 1
+    assert "another recipe" in capsys.readouterr().err
+
+
+def bad_row(root):
+    (root / "train/labels/arm0.txt").write_text("0 0.5 0.5 0.2")
+
+
+def no_positives(root):
+    for file in (root / "train/labels").iterdir():
+        file.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "more", "words"),
+    [
+        (bad_row, (), "arm0.txt, line 1"),
+        (no_positives, (), "no lesion in any image"),
+        (lambda root: (root / "train/images/arm0.png").unlink(), (), "no image of this name"),
+        (lambda root: None, ("--init", "lost.pt"), "There is no file lost.pt"),
+        (lambda root: None, ("--resume",), "no run to go on with"),
+        pytest.param(
+            lambda root: None,
+            ("--device", "cuda"),
+            "There is no GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("model", ["yolo", "faster-rcnn"])
+def test_what_cannot_be_done_is_said_in_words(tmp_path, capsys, model, damage, more, words):
+    root = toy.write(tmp_path / "set")
+    damage(root)
+    assert run(model, "--data", root, "--out", tmp_path / "run", *SMALL, *more) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retinanet", "--data", "x", "--out", "y"),
+        ("yolo", "--out", "y"),  # no data
+        ("yolo", "--data", "x"),  # no folder
+        ("yolo", "--data", "x", "--out", "y", "--epochs", "0"),
+        ("yolo", "--data", "x", "--out", "y", "--image-size", "100"),  # no multiple of the stride
+        ("yolo", "--data", "x", "--out", "y", "--recipe", "mine"),
+    ],
+)
+def test_wrong_arguments_are_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        run(*arguments)
+    assert left.value.code == 2
+    assert "usage" in capsys.readouterr().err

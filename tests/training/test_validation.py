@@ -1,0 +1,33 @@
+"""Figures in the midst of training are those of an evaluation."""
+
+from __future__ import annotations
+
+import pytest
+
+from bonefx.detectors import yolo
+from bonefx.detectors.base import Stopwatch
+from bonefx.evaluation import score
+from bonefx.evaluation.store import to_rows
+from bonefx.settings import packaged
+from bonefx.training import data
+from bonefx.training.validation import measure
+from tests.training import toy
+
+
+def test_the_figures_are_those_of_an_evaluation(tmp_path):
+    dataset = data.load(toy.write(tmp_path / "set")).dataset
+    detector = yolo.load(packaged("bundled") / "yolo26n_384.pt")
+    rows = []
+    for image_id, image in enumerate(dataset.images, 1):
+        rows += to_rows(image_id, detector.detect(data.read_image(image.path), Stopwatch()))
+    whole = score(dataset, rows).figures
+    (any_fracture,) = (p for p in whole["froc"]["any_fracture"]["points"] if p["fp_per_image"] == 1.0)
+    (class_aware,) = (p for p in whole["froc"]["class_aware"]["points"] if p["fp_per_image"] == 1.0)
+    assert measure(detector, dataset) == pytest.approx(
+        {
+            "ap": whole["coco"]["ap"],
+            "ap50": whole["coco"]["ap50"],
+            "any_fracture": any_fracture["sensitivity"],
+            "class_aware": class_aware["sensitivity"],
+        }
+    )
