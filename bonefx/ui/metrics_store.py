@@ -1,0 +1,260 @@
+"""Which metrics reports there are: the Hub's when it answers, those that travel with the app otherwise.
+
+Nothing here waits for the Hub unless it is asked to: a thread fetches, when somebody looks and what is
+known has become old, and the page shows what there is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from bonefx.detectors import MODELS, ModelSpec
+from bonefx.errors import BoneFXError, MetricsError
+from bonefx.evaluation import report
+from bonefx.evaluation.report import Report
+from bonefx.evaluation.run import METRICS, PREDICTIONS
+from bonefx.evaluation.store import Store
+from bonefx.hub import fetch_metrics
+from bonefx.inference import Outcome
+from bonefx.settings import Settings, packaged
+
+REFRESH_SECONDS = 300.0
+"""How old the Hub's answer may become while somebody looks."""
+
+FIRST_ANSWER_SECONDS = 20.0
+"""How long the API waits for the Hub's first answer; the Hub's own deadlines are shorter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A report of one model, and where it came from.
+
+    Attributes:
+        model: the model's id.
+        report: as `bonefx.evaluation.report` reads it.
+        source: `hub` or `packaged`.
+        file: the file's name.
+        repo, revision: Hub repository and full commit SHA; None for a packaged file.
+        fetched: when the Hub confirmed it, on the store's clock; None where it did not.
+        note: why it is not the Hub's newest, in sentences; empty where it is, or the Hub was not asked yet.
+    """
+
+    model: str
+    report: Report
+    source: Literal["hub", "packaged"]
+    file: str
+    repo: str | None = None
+    revision: str | None = None
+    fetched: float | None = None
+    note: str = ""
+
+
+class MetricsStore:
+    """The reports of all models. One for the process, made when the app is built; safe to use from threads.
+
+    Args:
+        settings: where the Hub's files are.
+        folder: of the packaged files; None is that of the app.
+        refresh_seconds: how old the Hub's answer may become.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        folder: Path | None = None,
+        refresh_seconds: float = REFRESH_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder or packaged(METRICS)
+        self._refresh_seconds = refresh_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        # What these hold is replaced, never changed, so that reading it takes no lock.
+        self._packaged: tuple[Entry, ...] | None = None
+        self._problems: tuple[str, ...] = ()
+        self._hub: dict[str, Entry | str] = {}  # by model: its entry, or why there is none
+        self._checked: float | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def current(self) -> dict[str, Entry]:
+        """By model id, the report to show: the Hub's, else the packaged. A model without any is left out.
+
+        Never waits for the Hub, but has it asked in the background when its last answer is old.
+        """
+        return {model_id: entries[0] for model_id in MODELS if (entries := self._of(model_id))}
+
+    def packaged(self, kind: str) -> dict[str, Entry]:
+        """By model id, the packaged report that is `measured` or `reported`. Who has none is left out."""
+        found: dict[str, Entry] = {}
+        for entry in self._read_packaged():
+            if entry.report["kind"] == kind:
+                found.setdefault(entry.model, entry)
+        return found
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with packaged files, in sentences."""
+        self._read_packaged()
+        return self._problems
+
+    def find(self, model_id: str, sha256: str, nms: str, image_size: int) -> Entry | None:
+        """The report, of any source, of these weights when they are run this way."""
+        return next(
+            (e for e in self._of(model_id) if report.applies_to(e.report, sha256, nms, image_size)), None
+        )
+
+    def report_for(self, outcome: Outcome) -> Report | None:
+        """The report that belongs to an outcome's weights, NMS mode and image size; None without one."""
+        if outcome.weights is None:
+            return None
+        entry = self.find(outcome.model, outcome.weights["sha256"], outcome.nms, outcome.image_size)
+        return entry.report if entry else None
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """The reports that are shown, with where each came from, as plain values for the API.
+
+        Waits for the Hub once, when it has never been asked before.
+        """
+        if self._checked is None:
+            self.refresh(FIRST_ANSWER_SECONDS)
+        return [
+            {
+                "model": entry.model,
+                "source": entry.source,
+                "repo": entry.repo,
+                "revision": entry.revision,
+                "file": entry.file,
+                "where": self.where(entry),
+                "note": entry.note,
+                "report": entry.report,
+            }
+            for entry in self.current().values()
+        ]
+
+    def place(self, entry: Entry) -> str:
+        """Where a report came from, as a part of a sentence."""
+        if entry.source == "packaged":
+            return "packaged with the app"
+        kind = "" if self._settings.metrics_repo_type == "model" else f"{self._settings.metrics_repo_type} "
+        return f"from the Hub {kind}repo {entry.repo}, commit {entry.revision[:7]}"
+
+    def where(self, entry: Entry) -> str:
+        """Where a report came from and when, as a part of a sentence. Its note is another sentence."""
+        if entry.fetched is None:
+            cached = entry.source == "hub"
+            return f"{self.place(entry)}{', by the copy on this machine' if cached else ''}"
+        return f"{self.place(entry)}, fetched {_ago(self._clock() - entry.fetched)}"
+
+    def refresh(self, wait: float = 0.0) -> bool:
+        """Ask the Hub now, or join in when it is being asked; wait for it up to `wait` seconds.
+
+        Returns:
+            Whether its answer is there.
+        """
+        with self._lock:
+            if self._idle.is_set():
+                self._idle.clear()
+                threading.Thread(target=self._ask_hub, name="metrics", daemon=True).start()
+        return self.settled(wait)
+
+    def settled(self, wait: float = 0.0) -> bool:
+        """Whether nobody is asking the Hub, at the latest after `wait` seconds."""
+        return self._idle.wait(wait)
+
+    @property
+    def ground_truth(self) -> Path | None:
+        """The packaged ground truth, to score predictions against; None where none travels with the app."""
+        path = Store(self._folder / PREDICTIONS).ground_truth
+        return path if path.is_file() else None
+
+    def _of(self, model_id: str) -> list[Entry]:
+        """All of a model: the Hub's, then the packaged, what was measured before what was reported."""
+        if self._checked is None or self._clock() - self._checked >= self._refresh_seconds:
+            self.refresh()
+        hub = self._hub.get(model_id, "")
+        own = [entry for entry in self._read_packaged() if entry.model == model_id]
+        if isinstance(hub, Entry):
+            return [hub, *own]
+        return [replace(entry, note=hub) for entry in own]
+
+    def _read_packaged(self) -> tuple[Entry, ...]:
+        with self._lock:
+            if self._packaged is None:
+                self._load_packaged()
+            return self._packaged
+
+    def _load_packaged(self) -> None:
+        entries, problems = [], []
+        for spec in MODELS.values():
+            for name in self._names(spec):
+                path = self._folder / name
+                if not path.is_file():
+                    continue
+                try:
+                    found = report.read(path, spec.id, spec.name)
+                except MetricsError as error:
+                    problems.append(f"The packaged {name} is not used. {error}")
+                else:
+                    entries.append(Entry(spec.id, found, "packaged", name))
+        self._packaged, self._problems = tuple(entries), tuple(problems)
+
+    def _names(self, spec: ModelSpec) -> list[str]:
+        """The packaged files of a model: under the name that is fetched, the default's, and as reported."""
+        default = spec.metrics_filename(Settings())
+        names = (spec.metrics_filename(self._settings), default, default.replace("metrics_", "reported_"))
+        return list(dict.fromkeys(names))
+
+    def _ask_hub(self) -> None:
+        try:
+            for spec in MODELS.values():
+                try:
+                    answer: Entry | str = self._fetch(spec)
+                except BoneFXError as error:
+                    answer = str(error)
+                self._hub = {**self._hub, spec.id: answer}
+            self._load_packaged()  # whoever evaluates beside a running app sees the new figures too
+        finally:
+            self._checked = self._clock()
+            self._idle.set()
+
+    def _fetch(self, spec: ModelSpec) -> Entry:
+        """The Hub's report of a model.
+
+        Raises:
+            SourceError: the Hub does not give it.
+            MetricsError: it gives a file that is no report of this model.
+        """
+        file = fetch_metrics(self._settings, spec.metrics_filename(self._settings))
+        place = f"{file.file} of {file.repo}, commit {file.revision[:7]}, is not used"
+        try:
+            found = report.read(file.path, spec.id, spec.name)
+        except MetricsError as error:
+            raise MetricsError(f"{place}. {error}") from None
+        about = found["detector"]
+        if about["id"] != spec.id and about["id"] in MODELS:
+            raise MetricsError(f"{place}: it is about {about['name']}, not about {spec.name}.")
+        return Entry(
+            spec.id,
+            found,
+            "hub",
+            file.file,
+            file.repo,
+            file.revision,
+            None if file.note else self._clock(),
+            file.note or "",
+        )
+
+
+def _ago(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return "just now"
+    return "1 minute ago" if minutes == 1 else f"{minutes} minutes ago"

@@ -1,0 +1,278 @@
+"""Figures of metrics reports: each a picture, its meaning in words, and its numbers as a table.
+
+Hand-written SVG: a plotting library's text shrinks with the figure to nothing on a phone, and its import
+takes longer than all that is drawn here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from bonefx.evaluation.report import Report
+from bonefx.labels import CLASSES
+from bonefx.ui.axes import Axes, Axis, Look, legend, nice_steps
+from bonefx.ui.panes import RATES
+from bonefx.ui.tables import RULES, Series, decimal, percentage, table, text
+from bonefx.ui.viewer import LOOKS as BOX_LOOKS
+from bonefx.ui.viewer import OTHER_LOOK
+
+LOOKS = {
+    "faster-rcnn": Look(BOX_LOOKS["faster-rcnn"]["color"], "", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z"),
+    "yolo": Look(BOX_LOOKS["yolo"]["color"], "9 4", "M-4.5-4.5h9v9h-9Z"),
+}
+"""Solid with discs, dashed with squares: the two are told apart without their colours."""
+
+FURTHER_MODEL = Look("#009E73", "14 4 3 4", "M0-6 6 5-6 5Z")
+BROUGHT = Look(OTHER_LOOK["color"], "3 4", "M0-6.5 6.5 0 0 6.5-6.5 0Z")
+"""The look of predictions that somebody brings."""
+
+_HIT = {
+    "any_fracture": "A hit covers a fracture with an IoU of at least 0.5, whatever its class.",
+    "class_aware": "A hit covers a fracture with an IoU of at least 0.5 and names its class.",
+    "lenient": "A hit has its centre in a fracture's box or an IoU of at least 0.2, whatever its class.",
+}
+_LOWEST, _HIGHEST = min(RATES), max(RATES)
+
+
+def froc(series: Sequence[Series], rule: str) -> str:
+    """Sensitivity against false positives per image; empty where no report has a curve by the rule."""
+    drawn = [each for each in series if (each.report["froc"][rule] or {}).get("curve")]
+    if not drawn:
+        return ""
+    figures = [each.report["froc"][rule] for each in drawn]
+    shares = [share for figure in figures for share in figure["curve"]["sensitivity"]]
+    limits = [share for figure in figures if figure["band"] for share in figure["band"]["high"]]
+    steps = nice_steps(shares + limits)
+    ticks = tuple((step, f"{100 * step:.0f} %") for step in steps)
+    axes = Axes(_rate_axis(), Axis(0, steps[-1], ticks, "Fractures found"))
+    for each, figure in zip(drawn, figures, strict=True):
+        if band := figure["band"]:
+            axes.band(each.look, band["fp_per_image"], band["low"], band["high"])
+    for each, figure in zip(drawn, figures, strict=True):
+        _draw_curve(axes, each.look, figure)
+
+    words = [
+        "Higher up is better. For each number of false alarms per image, counted over all images, the curve "
+        "gives the share of the fractures that a model finds.",
+        _HIT[rule],
+        "Marks are the operating points.",
+    ]
+    if limits:
+        words.append("Shaded bands are 95 % intervals, from resampled images.")
+    if any(not point["reached"] for figure in figures for point in figure["points"]):
+        words.append("A dotted line with hollow marks goes on where a curve has ended: no more detections.")
+    words += [f"{each.name} has no curve by this rule." for each in series if each not in drawn]
+    rows = [(name, *(_point(figure, rate) for figure in figures)) for rate, name in RATES.items()]
+    return _figure(
+        "froc",
+        "Fractures found, against false alarms (FROC)",
+        legend((each.look, each.name) for each in drawn) + axes.html(_ids("froc")),
+        words,
+        table(
+            f"Operating points: {RULES[rule].lower()}",
+            ("False alarms per image", *(each.name for each in drawn)),
+            rows,
+        ),
+    )
+
+
+def difference(
+    first: Series, second: Series, points: Sequence[dict[str, Any]], rule: str, key: str = "difference"
+) -> str:
+    """How much more `first` finds than `second`.
+
+    Args:
+        points: `fp_per_image`, `difference` (first minus second) and `interval`, from a comparison.
+        rule: what counts as a hit.
+        key: makes the figure's ids, one a page.
+    """
+    defined = [point for point in points if point["interval"]]
+    steps = nice_steps(abs(limit) for point in defined for limit in point["interval"])
+    ticks = tuple((step, _signed(step)) for step in (*(-step for step in steps[:0:-1]), *steps))
+    axes = Axes(_rate_axis(), Axis(-steps[-1], steps[-1], ticks, "Difference, percentage points"), inset=True)
+    axes.level(0)
+    sure: dict[str, list[str]] = {}  # by who finds more
+    for point in defined:
+        rate, (low, high) = point["fp_per_image"], point["interval"]
+        better = first if point["difference"] >= 0 else second
+        axes.span(better.look, rate, low, high)
+        axes.mark(better.look, rate, point["difference"], hollow=low <= 0 <= high)
+        if not low <= 0 <= high:
+            sure.setdefault(better.name, []).append(RATES.get(rate, f"{rate:g}"))
+    claims = [f"{name} finds more than chance explains at {_listed(at)}" for name, at in sure.items()]
+    words = [
+        f"Above 0, {first.name} finds more fractures at the same number of false alarms; below 0, "
+        f"{second.name}. Lines are 95 % intervals of the difference, over the same resampled images for "
+        "both; a mark is filled where its interval leaves out 0.",
+        f"{'; '.join(claims)} false alarms per image, each point judged by itself."
+        if claims
+        else "Every interval holds 0: the difference may be chance.",
+        _HIT[rule],
+    ]
+    rows = [
+        (
+            RATES.get(point["fp_per_image"], f"{point['fp_per_image']:g}"),
+            _signed(point["difference"]),
+            " to ".join(map(_signed, point["interval"] or ())) or "–",
+        )
+        for point in points
+    ]
+    return _figure(
+        key,
+        f"Does {first.name} find more than {second.name}?",
+        axes.html(_ids(key)),
+        words,
+        table(
+            f"{first.name} minus {second.name}, percentage points: {RULES[rule].lower()}",
+            ("False alarms per image", "Difference", "95 % interval"),
+            rows,
+        ),
+    )
+
+
+def per_class(series: Sequence[Series]) -> str:
+    """Average precision of each class, with its number of boxes."""
+    found = {label: [_of_class(each.report, label) for each in series] for label in CLASSES}
+    top = nice_steps(row["ap"] or 0 for rows in found.values() for row in rows)[-1]
+    blocks = []
+    for label, rows in found.items():
+        bars = []
+        for each, row in zip(series, rows, strict=True):
+            stripes = ' class="striped"' if each.look.dash else ""
+            style = f"--mark:{each.look.color};width:{100 * (row['ap'] or 0) / top:.2f}%"
+            bars.append(
+                f'<div class="bar"><span class="name">{escape(each.name)}</span><span class="track">'
+                f'<i style="{style}"{stripes}></i></span>'
+                f'<span class="value">{decimal(row["ap"])}</span></div>'
+            )
+        blocks.append(f"<div><p><b>{label}</b>, {_boxes(rows)}</p>{''.join(bars)}</div>")
+    head = [f"{each.name}: {figure}" for each in series for figure in ("AP", "AP50", "AR")]
+    table_rows = [
+        (label, _boxes(rows), *(decimal(row[key]) for row in rows for key in ("ap", "ap50", "ar_100")))
+        for label, rows in found.items()
+    ]
+    return _figure(
+        "class",
+        "Average precision of each class",
+        f'<div class="bars" role="img" aria-labelledby="{_ids("class")}">{"".join(blocks)}</div>',
+        [
+            "Longer is better. Average precision (AP) wants the right class and a box that fits, averaged "
+            f"over IoU 0.5 to 0.95. A full bar is {top:g}; perfect would be 1.",
+            "A class with few boxes says little. AP has no interval here.",
+        ],
+        table(
+            "AP, AP at IoU 0.5, and recall with 100 detections (AR)", ("Class", "Boxes", *head), table_rows
+        ),
+    )
+
+
+def precision_recall(series: Sequence[Series]) -> str:
+    """Precision against recall at IoU 0.5, the mean of the classes; empty where no report has it."""
+    drawn = [each for each in series if each.report["coco"]["precision_recall"]]
+    if not drawn:
+        return ""
+    ticks = tuple((i / 5, f"{20 * i} %") for i in range(6))
+    axes = Axes(Axis(0, 1, ticks, "Recall"), Axis(0, 1, ticks, "Precision"))
+    curves = []
+    for each in drawn:
+        figures = each.report["coco"]["precision_recall"]
+        pairs = zip(figures["recall"], figures["precision"], strict=True)
+        curves.append([(recall, precision) for recall, precision in pairs if precision is not None])
+        axes.line(each.look, curves[-1])
+    rows = [(f"{10 * i} %", *(percentage(_at(curve, i / 10)) for curve in curves)) for i in range(11)]
+    return _figure(
+        "pr",
+        "Precision against recall",
+        legend(((each.look, each.name) for each in drawn), marks=False) + axes.html(_ids("pr")),
+        [
+            "Further up and to the right is better. The more of the fractures a model is made to find, the "
+            "smaller the share of its detections that are right: class right, IoU at least 0.5, mean of the "
+            "classes.",
+            *(f"{each.name} has no such curve." for each in series if each not in drawn),
+        ],
+        table("Precision at IoU 0.5", ("Recall", *(each.name for each in drawn)), rows),
+    )
+
+
+def _rate_axis() -> Axis:
+    return Axis(_LOWEST, _HIGHEST, tuple(RATES.items()), "False alarms per image", log=True)
+
+
+def _draw_curve(axes: Axes, look: Look, figure: dict[str, Any]) -> None:
+    """The steps of a FROC curve from the first to the last operating point, and these points."""
+    corners = list(zip(figure["curve"]["fp_per_image"], figure["curve"]["sensitivity"], strict=True))
+    steps = [(_LOWEST, max((sensitivity for rate, sensitivity in corners if rate <= _LOWEST), default=0.0))]
+    for rate, sensitivity in corners:
+        if _LOWEST < rate <= _HIGHEST:
+            steps += [(rate, steps[-1][1]), (rate, sensitivity)]
+    end = max(_LOWEST, corners[-1][0]) if corners else _LOWEST
+    if end > _HIGHEST:
+        steps.append((_HIGHEST, steps[-1][1]))
+    else:
+        axes.faint(look, [(end, steps[-1][1]), (_HIGHEST, steps[-1][1])])
+    if len(steps) > 1:
+        axes.line(look, steps)
+    for point in figure["points"]:
+        if point["sensitivity"] is not None and point["fp_per_image"] in RATES:
+            axes.mark(look, point["fp_per_image"], point["sensitivity"], hollow=not point["reached"])
+
+
+def _point(figure: dict[str, Any], rate: float) -> str:
+    """An operating point in a cell of a table."""
+    point = next((point for point in figure["points"] if point["fp_per_image"] == rate), None)
+    if point is None:
+        return "–"
+    lines = [percentage(point["sensitivity"], point["interval"])]
+    if point["n"] is not None:
+        lines.append(f"{point['n']} of {point['lesions']}")
+    if point["threshold"] is not None:
+        lines.append(f"score from {point['threshold']:.3f}")
+    if not point["reached"]:
+        end = figure["curve"]["fp_per_image"][-1:] or [0.0]
+        lines.append(f"curve ends at {end[0]:.2f}")
+    return "\n".join(lines)
+
+
+def _of_class(report: Report, label: str) -> dict[str, Any]:
+    rows = (row for row in report["coco"]["per_class"] if row["label"] == label)
+    return next(rows, {"boxes": None, "ap": None, "ap50": None, "ar_100": None})
+
+
+def _boxes(rows: Sequence[dict[str, Any]]) -> str:
+    """How many boxes a class has; reports on different data differ."""
+    counts = sorted({row["boxes"] for row in rows if row["boxes"] is not None})
+    if not counts:
+        return "boxes not stated"
+    return f"{' or '.join(map(str, counts))} {'box' if counts == [1] else 'boxes'}"
+
+
+def _at(curve: Sequence[tuple[float, float]], recall: float) -> float | None:
+    return next((precision for at, precision in curve if math.isclose(at, recall, abs_tol=1e-6)), None)
+
+
+def _signed(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{round(100 * value):+d}".replace("+0", "0").replace("-", "−")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _ids(key: str) -> str:
+    return f"metrics-{key}-title metrics-{key}-words"
+
+
+def _figure(key: str, title: str, picture: str, words: Sequence[str], numbers: str) -> str:
+    # The picture alone has the role of an image: that role hides what is inside from a screen reader, and the
+    # table must not be hidden.
+    return (
+        f'<figure id="metrics-{key}" aria-labelledby="metrics-{key}-title">'
+        f'<h3 id="metrics-{key}-title">{escape(title)}</h3>{picture}'
+        f'<figcaption id="metrics-{key}-words">{text(" ".join(words))}</figcaption>'
+        f"<details><summary>The numbers as a table</summary>{numbers}</details></figure>"
+    )

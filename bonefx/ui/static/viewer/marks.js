@@ -1,0 +1,142 @@
+// Boxes over an image: vector outlines in screen pixels, and their labels.
+//
+// A mark is {group, box, place, show, light}. Models are told apart by colour, by a letter, and by the line:
+// "brackets" has heavy corners, "double" is two parallel lines, "plain" is one; ground truth is dotted.
+// Solid or dashed says something else: whether the score is above the stricter threshold.
+
+const SVG = "http://www.w3.org/2000/svg";
+const LINES = ["brackets", "double", "plain", "dotted"];
+const CHIP_HEIGHT = 18;
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children); // strings become text, never markup
+  return node;
+}
+
+function drawn(tag, attributes, parent) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  parent.append(node);
+  return node;
+}
+
+const measuring = document.createElement("canvas").getContext("2d");
+function textWidth(text) {
+  measuring.font = "600 12px system-ui, sans-serif";
+  return measuring.measureText(text).width;
+}
+
+// Black or white, whichever reads better on this colour (WCAG's relative luminance).
+function inkOn(colour) {
+  const [r, g, b] = [1, 3, 5].map((i) => {
+    const part = parseInt(colour.slice(i, i + 2), 16) / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
+}
+
+// A look comes with the value, as data: what is not one of ours falls back.
+function safeLook({ color, line, tag }) {
+  return {
+    color: /^#[0-9a-f]{6}$/i.test(color) ? color : "#ffffff",
+    line: LINES.includes(line) ? line : "plain",
+    tag: tag ?? "",
+  };
+}
+
+// The strokes of one outline, in the order in which they lie on each other. Their points are image pixels,
+// written once: a zoom sets the transform of the layer, and their width stays that of the screen (style sheet).
+const STROKES = {
+  brackets: ["halo", "line", "corners"],
+  double: ["line", "core"],
+  plain: ["halo", "line"],
+  dotted: ["halo", "line"],
+};
+
+function makeMark(layers, box, look) {
+  const group = drawn("g", { class: "mark " + look.line }, layers.outlines);
+  for (const name of STROKES[look.line]) {
+    drawn("path", { class: name, d: name === "corners" ? cornersOf(box) : outlineOf(box) }, group);
+  }
+  const chip = drawn("g", { class: "chip " + look.line }, layers.chips);
+  for (const part of [group, chip]) part.style.setProperty("--mark", look.color);
+  chip.style.setProperty("--on-mark", inkOn(look.color));
+  const plate = drawn("rect", { height: CHIP_HEIGHT, rx: 3 }, chip);
+  const text = drawn("text", { x: 5, y: 13 }, chip);
+  const mark = { box, chip, chipWidth: 0, shown: true, lit: false };
+
+  mark.say = (words) => {
+    if (text.textContent === words) return;
+    text.textContent = words;
+    mark.chipWidth = Math.ceil(textWidth(words)) + 10;
+    plate.setAttribute("width", mark.chipWidth);
+  };
+  mark.as = (name, on) => {
+    for (const part of [group, chip]) part.classList.toggle(name, on);
+  };
+  mark.show = (shown) => {
+    mark.shown = shown;
+    mark.as("away", !shown);
+  };
+  mark.light = (lit) => {
+    mark.lit = lit;
+    mark.as("lit", lit);
+    if (lit) layers.chips.append(chip); // above the others
+  };
+  return mark;
+}
+
+const outlineOf = ({ x1, y1, x2, y2 }) => `M${x1} ${y1}H${x2}V${y2}H${x1}Z`;
+
+function cornersOf({ x1, y1, x2, y2 }) {
+  const arm = Math.min(x2 - x1, y2 - y1) / 4;
+  return (
+    `M${x1} ${y1 + arm}V${y1}H${x1 + arm}M${x2 - arm} ${y1}H${x2}V${y1 + arm}` +
+    `M${x2} ${y2 - arm}V${y2}H${x2 - arm}M${x1 + arm} ${y2}H${x1}V${y2 - arm}`
+  );
+}
+
+// What marks are drawn on: outlines, and above all of them the labels.
+function makeLayers() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("aria-hidden", "true");
+  return { svg, outlines: drawn("g", {}, svg), chips: drawn("g", {}, svg) };
+}
+
+// Shows the marks of a view of `width` by `height` pixels: `toX` and `toY` give the place of image coordinates.
+// Labels go in order of importance: each above its box, else below, else inside, and left out where it would
+// cover one that matters more. The lit one always shows.
+function placeLabels(marks, toX, toY, width, height) {
+  const taken = [];
+  const free = (x, y, w) =>
+    taken.every((t) => x + w <= t.x || t.x + t.w <= x || y + CHIP_HEIGHT <= t.y || t.y + CHIP_HEIGHT <= y);
+  const put = (mark) => {
+    const [left, top, bottom] = [toX(mark.box.x1), toY(mark.box.y1), toY(mark.box.y2)];
+    if (toX(mark.box.x2) < 0 || bottom < 0 || left > width || top > height) return false;
+    const w = mark.chipWidth;
+    const x = Math.round(Math.min(Math.max(left - 1, 0), Math.max(width - w, 0)));
+    const options = [top - CHIP_HEIGHT - 4, bottom + 4, Math.max(top, 0) + 4].map(Math.round);
+    const inside = (y) => y >= 0 && y + CHIP_HEIGHT <= height;
+    const y = options.find((y) => inside(y) && free(x, y, w)) ?? (mark.lit ? Math.max(options[2], 0) : null);
+    if (y === null) return false;
+    mark.chip.setAttribute("transform", `translate(${x} ${y})`);
+    taken.push({ x, y, w });
+    return true;
+  };
+  for (const mark of marks.filter((each) => each.shown).sort((a, b) => b.lit - a.lit)) {
+    mark.chip.classList.toggle("covered", !put(mark));
+  }
+}
+
+// A sample of a model's line, for the heading of its pane.
+function makeSample(look) {
+  const layers = makeLayers();
+  layers.svg.setAttribute("class", "sample");
+  makeMark(layers, { x1: 7, y1: 6, x2: 35, y2: 20 }, look);
+  layers.chips.remove();
+  return layers.svg;
+}

@@ -1,0 +1,37 @@
+// What a viewer knows. All other scripts show it or change it; functions that change it end in a `draw`.
+
+const part = (name) => element.querySelector(`[data-part="${name}"]`);
+const toggles = [...element.querySelectorAll("[data-toggle]")];
+const state = {
+  value: null,
+  picture: null,
+  message: "", // over the images, while there is none
+  view: { x: 0, y: 0, scale: 1 }, // the image point in the middle, and CSS pixels per image pixel
+  fitted: true,
+  window: null, // {level, width} in the picture's grey values; null is the picture's own
+  boxes: true,
+  labels: true,
+  truth: false,
+  inverted: false,
+  windowing: false,
+  thresholds: {},
+  stricts: {},
+  notes: {},
+  point: null,
+  hovered: null, // findings; what is hovered goes before what has the focus
+  focused: null,
+  lit: null,
+  pointer: null, // over a view, from its middle; where the keys zoom
+};
+let panes = [];
+let truths = null;
+let controls = null;
+let controlsFor = "";
+let table = null; // the lookup table of the window in use
+let drawing = 0;
+let settling = 0; // a timer while the image moves: a smooth frame follows the quick ones
+
+const image = () => state.value?.image;
+const sorted = ([a, b]) => (a < b ? [a, b] : [b, a]);
+const isNumber = (value) => typeof value === "number";
+const counted = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;

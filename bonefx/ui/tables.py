@@ -1,0 +1,211 @@
+"""The numbers of metrics reports as HTML tables, and how a number is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from bonefx.evaluation.report import Report, operating_point
+from bonefx.evaluation.summary import HEADLINE_RATE
+from bonefx.ui.axes import Look
+from bonefx.ui.panes import RATES
+
+RULES = {"any_fracture": "Any fracture", "class_aware": "Right class", "lenient": "Roughly in place"}
+"""What counts as a hit, for the names of `bonefx.evaluation.froc.RULES`."""
+
+KINDS = {
+    "measured": "measured by the protocol of BoneFX",
+    "reported": "reported by the original authors, not measured here",
+}
+"""What a report's `kind` means."""
+
+_COCO = {
+    "ap": "AP (IoU 0.5 to 0.95)",
+    "ap50": "AP50 (IoU 0.5)",
+    "ap75": "AP75 (IoU 0.75)",
+    "ap_small": "AP, small (under 32 × 32 px)",
+    "ap_medium": "AP, medium",
+    "ap_large": "AP, large (from 96 × 96 px)",
+    "ar_1": "Recall with 1 detection",
+    "ar_10": "Recall with 10 detections",
+    "ar_100": "Recall with 100 detections",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """A report as figures and tables show it.
+
+    Attributes:
+        name: what it is called.
+        report: as `bonefx.evaluation.report` reads it.
+        look: of its lines and marks.
+        origin: where the report came from, in words.
+    """
+
+    name: str
+    report: Report
+    look: Look
+    origin: str = ""
+
+
+def text(words: str) -> str:
+    """Escaped for HTML; a number stays with its unit."""
+    return escape(words).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column names its rows.
+
+    All text is escaped. In a cell, what comes after a line break is set in smaller lines below.
+    """
+
+    def cell(words: str) -> str:
+        first, *others = words.split("\n")
+        return text(first) + "".join(f"<small>{text(line)}</small>" for line in others)
+
+    header = "".join(f'<th scope="col">{cell(name)}</th>' for name in head)
+    body = []
+    for name, *values in rows:
+        cells = "".join(f"<td>{cell(value)}</td>" for value in values)
+        body.append(f'<tr><th scope="row">{cell(name)}</th>{cells}</tr>')
+    # What scrolls must be reachable by keyboard, and so must have a name. The caption stands outside, so that
+    # it does not scroll away.
+    return (
+        f'<p class="caption" aria-hidden="true">{text(caption)}</p>'
+        f'<div class="scroller" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><thead><tr>{header}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def percentage(share: float | None, interval: Sequence[float] | None = None) -> str:
+    """A cell such as "41 %" with "34 to 48 %" below; a dash where it is undefined."""
+    if share is None:
+        return "–"
+    limits = f"\n{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %" if interval else ""
+    return f"{100 * share:.0f} %{limits}"
+
+
+def decimal(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """A cell such as "0.412" with "0.341 to 0.480" below; a dash where it is undefined."""
+    if value is None:
+        return "–"
+    limits = f"\n{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+    return f"{value:.3f}{limits}"
+
+
+def count(value: int | None) -> str:
+    """A whole number; a dash where it was not stated."""
+    return "–" if value is None else f"{value:,}".replace(",", " ")
+
+
+def summary(series: Sequence[Series]) -> str:
+    """The figures that models are usually compared by."""
+    reports = [each.report for each in series]
+    rows: list[tuple[str, ...]] = []
+    for rule, name in RULES.items():
+        points = [operating_point(report, HEADLINE_RATE, rule) for report in reports]
+        label = f"Sensitivity at {HEADLINE_RATE:g} false alarm per image\n{name.lower()}"
+        rows.append((label, *(_found(point) for point in points)))
+    levels = [report["image_level"] or {"auc": None, "auc_interval": None} for report in reports]
+    label = "Area under the ROC curve\nis there a fracture in the image at all?"
+    rows.append((label, *(decimal(level["auc"], level["auc_interval"]) for level in levels)))
+    for key, name in _COCO.items():
+        rows.append((name, *(decimal(report["coco"][key]) for report in reports)))
+    rows.append(("Time per image", *map(_timing, reports)))
+    return table(
+        "With 95 % intervals, where they are known", ("Figure", *(each.name for each in series)), rows
+    )
+
+
+def image_level(series: Sequence[Series]) -> str:
+    """Whether there is a fracture in the image at all, at each operating point; empty where nobody knows."""
+    known = [each for each in series if each.report["image_level"]]
+    if not known:
+        return ""
+    points = [
+        {point["fp_per_image"]: point for point in each.report["image_level"]["points"]} for each in known
+    ]
+    figures = ("sensitivity", "specificity")
+    rows = [
+        (
+            name,
+            *(
+                percentage(at[rate][figure], at[rate][f"{figure}_interval"]) if rate in at else "–"
+                for at in points
+                for figure in figures
+            ),
+        )
+        for rate, name in RATES.items()
+    ]
+    head = ("False alarms per image", *(f"{each.name}: {figure}" for each in known for figure in figures))
+    level = known[0].report["image_level"]
+    caption = (
+        f"An image is called positive when it has a detection at the operating point's threshold. "
+        f"{count(level['positive'])} images have a fracture, {count(level['negative'])} have none. With 95 % "
+        "intervals."
+    )
+    return table(caption, head, rows)
+
+
+def provenance(series: Sequence[Series]) -> str:
+    """All it takes to repeat the figures."""
+    facts = [_facts(each) for each in series]
+    rows = [(name, *(fact[name] for fact in facts)) for name in facts[0]]
+    return table("Where the figures come from", ("", *(each.name for each in series)), rows)
+
+
+def _facts(series: Series) -> dict[str, str]:
+    report = series.report
+    dataset, members, timing = report["dataset"], report["detector"]["members"], report["timing"]
+    protocol = report["protocol"] or {}
+
+    def of_members(*keys: str, short: int | None = None) -> str:
+        facts = [
+            " ".join(str(member[key])[:short] for key in keys if member[key] is not None)
+            for member in members
+        ]
+        return "\n".join(filter(None, facts)) or "not stated"
+
+    runtimes = [" ".join(member["runtime"].values()) for member in members if member["runtime"]]
+    pixels = [f"{member['image_size']} px" for member in members if member["image_size"]]
+    return {
+        "Kind": KINDS[report["kind"]],
+        "This report": series.origin,
+        "Date": report["created"],
+        "Weights": of_members("file"),
+        "SHA-256 of the weights": of_members("sha256", short=12),
+        "Source of the weights": of_members("source", "repo", "revision"),
+        "Run with": "\n".join(runtimes) or "not stated",
+        "NMS": of_members("nms"),
+        "Image size": "\n".join(pixels) or "not stated",
+        "Data set": f"{dataset['name']}, {dataset['split']}",
+        "SHA-256 of the data set": (dataset["sha256"] or "not stated")[:12],
+        "Images": f"{count(dataset['images'])}\n{count(dataset['fracture_free'])} without a fracture",
+        "Boxes": count(dataset["boxes"]),
+        "Label rows left out": count(dataset["problems"]),
+        "Protocol": "\n".join(f"{_words(key)}: {value}" for key, value in protocol.items()) or "–",
+        "Versions": "\n".join(f"{key} {value}" for key, value in report["versions"].items()) or "–",
+        "Processor": timing["processor"] if timing else "not stated",
+        "Notes": "\n".join(report["notes"]) or "–",
+    }
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ").replace("iou", "IoU").replace("nms", "NMS")
+
+
+def _found(point: dict[str, Any] | None) -> str:
+    if point is None:
+        return "–"
+    hits = "" if point["n"] is None else f"\n{point['n']} of {point['lesions']}"
+    return percentage(point["sensitivity"], point["interval"]) + hits
+
+
+def _timing(report: Report) -> str:
+    if not report["timing"]:
+        return "–"
+    stages = report["timing"]["ms_per_image"]
+    return "\n".join(f"{stage} {ms:.0f} ms" for stage, ms in stages.items()) or "–"

@@ -1,0 +1,135 @@
+"""The programmer's way in: gradio_client and plain HTTP, against the running app."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from bonefx.detectors import MODELS
+
+
+@pytest.fixture(scope="module")
+def client(app_address) -> Client:
+    return Client(app_address, verbose=False)
+
+
+def test_endpoints_are_these_and_documented(client):
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/detect", "/compare", "/models", "/metrics"}
+    detect = {parameter["parameter_name"]: parameter for parameter in named["/detect"]["parameters"]}
+    assert list(detect) == ["image", "model", "threshold"]
+    assert detect["model"]["parameter_default"] == "yolo"
+    assert detect["threshold"]["parameter_has_default"]
+    assert "not a medical device" in named["/detect"]["description"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_detect(client, pictures, model):
+    result = client.predict(image=handle_file(pictures[1]), model=model, threshold=0.0, api_name="/detect")
+    width, height = Image.open(pictures[1]).size
+    assert (result["schema_version"], result["model"]) == (1, model)
+    assert (result["image"], result["width"], result["height"]) == ("picture-1.png", width, height)
+    assert result["weights"]["source"] == "bundled"
+    assert result["detections"]
+    for record in result["detections"]:
+        box = record["box"]
+        assert 0 <= box["x1"] <= box["x2"] <= width
+        assert 0 <= box["y1"] <= box["y2"] <= height
+
+
+def test_compare_answers_for_every_model_at_the_default_threshold(client, pictures):
+    answer = client.predict(image=handle_file(pictures[0]), api_name="/compare")
+    assert answer["schema_version"] == 1
+    assert [result["model"] for result in answer["results"]] == list(MODELS)
+    assert {result["threshold"] for result in answer["results"]} == {0.25}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"threshold": 1.5}, "from 0 to 1"),
+        ({"threshold": -1}, "from 0 to 1"),
+        ({"model": "retinanet"}, "no model"),
+        ({"image": None}, "no image"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence(client, pictures, arguments, words):
+    sent = {"image": handle_file(pictures[0]), **arguments}
+    with pytest.raises(AppError, match=words):
+        client.predict(**sent, api_name="/detect")
+
+
+@pytest.mark.parametrize("content", [b"", b"%PDF-1.7 not an image", b"\x89PNG\r\n\x1a\n cut off"])
+def test_a_bad_file_gets_a_sentence(client, tmp_path, content):
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(AppError) as caught:
+        client.predict(image=handle_file(str(path)), api_name="/detect")
+    assert "Traceback" not in str(caught.value)
+    assert len(str(caught.value)) > 20
+
+
+def test_models_tells_what_is_loaded(client, pictures):
+    client.predict(image=handle_file(pictures[0]), api_name="/detect")
+    answer = client.predict(api_name="/models")
+    yolo = next(model for model in answer["models"] if model["id"] == "yolo")
+    assert yolo["loaded"]
+    assert yolo["weights"]["source"] == "bundled"
+    assert "one-to-many" in yolo["nms"]
+
+
+def test_metrics_has_a_report_for_each_model(client):
+    answer = client.predict(api_name="/metrics")
+    assert answer["schema_version"] == 1
+    assert answer["reports"]
+
+
+def test_plain_http(app_address, pictures):
+    """Upload, call and read as the API page says, with nothing but HTTP."""
+    boundary = "bonefx-boundary"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n'
+        "Content-Type: image/png\r\n\r\n"
+    ).encode() + Path(pictures[2]).read_bytes()
+    body += f"\r\n--{boundary}--\r\n".encode()
+    upload = urllib.request.Request(
+        f"{app_address}/gradio_api/upload",
+        body,
+        {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    )
+    (path,) = json.load(urllib.request.urlopen(upload))
+    image = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    call = urllib.request.Request(
+        f"{app_address}/gradio_api/call/detect",
+        json.dumps({"data": [image, "yolo", 0.0]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    event = json.load(urllib.request.urlopen(call))["event_id"]
+    answer = urllib.request.urlopen(f"{app_address}/gradio_api/call/detect/{event}").read().decode()
+    (result,) = json.loads(answer.split("data: ", 1)[1].splitlines()[0])
+    assert (result["width"], result["height"]) == Image.open(pictures[2]).size
+
+
+def test_eight_clients_at_once_each_get_their_own_answer(app_address, pictures):
+    answers: dict[int, dict] = {}
+
+    def ask(i: int) -> None:
+        own = Client(app_address, verbose=False)
+        answers[i] = own.predict(image=handle_file(pictures[i]), threshold=0.0, api_name="/compare")
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=300)
+    for i, path in enumerate(pictures):
+        size = Image.open(path).size
+        for result in answers[i]["results"]:
+            assert (result["image"], (result["width"], result["height"])) == (Path(path).name, size)

@@ -1,0 +1,652 @@
+"""The viewer, in a real browser: what a person with mouse, finger or keyboard sees and does."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from bonefx.detections import Detections
+from bonefx.ui import viewer as ui
+from tests.browser import open_browser, record_errors, record_requests, serious_violations, serve
+
+WIDTH, HEIGHT = 600, 800
+BOXES = [[100, 200, 220, 300], [300, 500, 500, 700], [40, 40, 140, 100]]
+EVIL = '<img src=x onerror="window.hacked=1">'
+
+
+def detections(scores=(0.9, 0.5, 0.2), boxes=BOXES, class_ids=(2, 5, 0)) -> Detections:
+    return Detections(boxes, scores, class_ids, ("",) * len(scores))
+
+
+def corners(*values) -> dict:
+    return dict(zip(("x1", "y1", "x2", "y2"), values, strict=True))
+
+
+def radiograph(rgb: np.ndarray, grey: np.ndarray | None = None) -> SimpleNamespace:
+    return SimpleNamespace(rgb=rgb, grey=grey, width=rgb.shape[1], height=rgb.shape[0])
+
+
+def ramp() -> np.ndarray:
+    """Dark on the left, bright on the right."""
+    row = np.linspace(40, 220, WIDTH).astype(np.uint8)
+    return np.broadcast_to(row[None, :, None], (HEIGHT, WIDTH, 3)).copy()
+
+
+# --- what Python makes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "grey",
+    [
+        np.random.default_rng(0).integers(0, 65536, (17, 23), dtype=np.uint16),  # any value, any step
+        np.full((3, 5), 65535, np.uint16),  # a first step that does not fit 15 bits
+        np.array([[7]], np.uint16),  # one pixel
+    ],
+)
+def test_deep_bytes_are_what_their_description_says(grey):
+    data = np.frombuffer(gzip.decompress(ui.deep_bytes(grey)), np.uint8).reshape(2, *grey.shape)
+    folded = data[0].astype(np.int64) + 256 * data[1].astype(np.int64)
+    steps = np.where(folded % 2 == 0, folded // 2, -(folded + 1) // 2)
+    np.testing.assert_array_equal(np.cumsum(steps, axis=1) % 65536, grey)
+
+
+@pytest.mark.parametrize(
+    ("black", "white"),
+    [
+        (1000, 3000),  # a usual window
+        (3000, 1000),  # an inverted image
+        (-500, 70000),  # wider than the data
+    ],
+)
+def test_the_window_is_read_off_the_image_that_the_models_see(black, white):
+    grey = np.random.default_rng(0).integers(0, 4096, (200, 300), dtype=np.uint16)
+    shown = np.clip(np.round(255 * (grey.astype(float) - black) / (white - black)), 0, 255).astype(np.uint8)
+    np.testing.assert_allclose(ui.fitted_window(grey, shown), [black, white], atol=0.01 * abs(white - black))
+
+
+@pytest.mark.parametrize(
+    "grey",
+    [
+        np.full((4, 4), 9, np.uint16),  # no two values
+        np.array([[30_000, 30_003], [30_001, 30_002]], np.uint16),  # one grey in 8 bits
+    ],
+)
+def test_a_flat_image_gets_the_window_of_its_values(grey):
+    low, high = ui.fitted_window(grey, (grey >> 8).astype(np.uint8))
+    assert low == grey.min()
+    assert high == max(grey.max(), low + 1)
+
+
+def test_detections_are_judged_against_the_ground_truth():
+    lesions = [
+        {"label": "forearm fracture", "box": corners(100, 200, 220, 300)},
+        {"label": "elbow positive", "box": corners(300, 500, 500, 700)},
+        {"label": "humerus", "box": corners(0, 700, 50, 800)},
+    ]
+    pane = ui.viewer_pane("yolo", "YOLO", detections(), 0.25)
+    value = ui.viewer_value({}, [pane], ground_truth=lesions)
+    assert [each["mark"] for each in value["panes"][0]["detections"]] == [
+        "hit",
+        "hit, other label",
+        "false alarm",
+    ]
+    assert [each["found"]["yolo"] for each in value["ground_truth"]] == [pytest.approx(0.9), 0.5, None]
+
+
+# --- in the browser ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """One app: its viewer shows the value whose number is entered; `input` events are written down."""
+    folder = tmp_path_factory.mktemp("viewer")
+    values = make_values(folder)
+
+    def hear(event: gr.EventData):
+        return f"{event.thresholds} {event.point}"
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.HTML("<h2>Viewer</h2>")
+        shown = ui.viewer(elem_id="viewer")
+        number = gr.Number(elem_id="number", precision=0)
+        heard = gr.Textbox(elem_id="heard")
+        gr.HTML("<div style='height: 1500px'></div>")
+        number.submit(lambda n: values[NAMES[n]], number, shown)
+        shown.input(hear, None, heard, trigger_mode="multiple")
+    with serve(blocks, allowed_paths=[str(folder)]) as address, open_browser() as browser:
+        contexts = {}  # one for each kind of screen: their pages share the files that were loaded
+
+        def page(theme, **screen):
+            key = str(screen)
+            if key not in contexts:
+                contexts[key] = browser.new_context(**screen)
+            page = contexts[key].new_page()
+            page.goto(f"{address}?__theme={theme}")
+            return page
+
+        yield page
+
+
+NAMES = ["compare", "points", "agreement", "deep", "colour", "foreign", "failed", "evil", "large", "none"]
+
+
+def make_values(folder: Path) -> dict:
+    image = ui.viewer_image(radiograph(ramp()), folder, "a ramp from dark to bright")
+    grey = np.full((HEIGHT, WIDTH), 30_000, np.uint16)
+    grey[:, WIDTH // 2 :] += 3  # a difference that 8 bits cannot hold
+    grey[0, :2] = 0, 65535
+    deep = ui.viewer_image(
+        radiograph((grey >> 8).astype(np.uint8)[..., None].repeat(3, 2), grey), folder, "deep"
+    )
+    red = ui.viewer_image(radiograph(np.full((90, 90, 3), (200, 30, 10), np.uint8)), folder, "red")
+    truth = [{"label": "forearm fracture", "box": corners(100, 200, 220, 300)}]
+    panes = [
+        ui.viewer_pane("faster-rcnn", "Faster R-CNN", detections(), 0.25, strict=0.6),
+        ui.viewer_pane("yolo", "YOLO", detections((0.3, 0.1, 0.05)), 0.25),
+    ]
+    point = {"label": "1", "thresholds": {"faster-rcnn": 0.4, "yolo": 0.2}, "strict": {"faster-rcnn": 0.6}}
+    reached_by_none = {"label": "1/4", "thresholds": {"faster-rcnn": None, "yolo": 0.2}}
+    strict = {
+        "label": "1/8",
+        "thresholds": {"faster-rcnn": 0.95, "yolo": 0.9},
+        "notes": {"yolo": "sensitivity 0.4"},
+    }
+    agreed = [
+        {**each, "found_by": who, "look": look}
+        for each, who, look in zip(
+            detections().to_records(),
+            ("both", "YOLO", "YOLO"),
+            (ui.OTHER_LOOK, {}, ui.LOOKS["yolo"]),
+            strict=True,
+        )
+    ]
+    evil = [{**each, "label": EVIL} for each in detections().to_records()]
+    failed = ui.viewer_pane("yolo", "YOLO", None, 0.25, error="The weights could not be loaded.")
+    rng = np.random.default_rng(0)
+    many = np.sort(rng.integers(0, 4000, (50, 2, 2)), axis=1).reshape(50, 4)
+    large = ui.viewer_image(radiograph(np.tile(ramp(), (6, 7, 1))), folder, "large")
+    crowd = detections(np.linspace(1, 0.3, 50), many, rng.integers(0, 6, 50))
+    return {
+        "large": ui.viewer_value(large, [ui.viewer_pane(each, each, crowd, 0.25) for each in ui.LOOKS]),
+        "compare": ui.viewer_value(image, panes, ground_truth=truth, notice="Not a medical device."),
+        "points": ui.viewer_value(
+            image,
+            panes,
+            ground_truth=truth,
+            operating={"points": [strict, reached_by_none, point], "selected": 2},
+        ),
+        "deep": ui.viewer_value(deep, panes),
+        "agreement": ui.viewer_value(
+            image, [panes[0], ui.viewer_pane("agreement", "Agreement", agreed, None)]
+        ),
+        "colour": ui.viewer_value(red, panes[:1]),
+        "foreign": ui.viewer_value({**image, "file": {"url": "http://localhost:9/x.png"}}, panes[:1]),
+        "failed": ui.viewer_value(image, [panes[0], failed]),
+        "evil": ui.viewer_value(
+            {**image, "alt": EVIL},
+            [{**panes[0], "title": EVIL, "subtitle": EVIL, "detections": evil, "color": EVIL, "line": EVIL}],
+            ground_truth=[{"label": EVIL, "box": truth[0]["box"]}],
+            ground_truth_visible=True,
+            operating={"message": EVIL},
+            notice=EVIL,
+        ),
+        "none": None,
+    }
+
+
+class Visit:
+    """A page with a fresh viewer, as a person meets it."""
+
+    def __init__(self, site, name, theme="light", **screen):
+        self.page = site(theme, **{"viewport": {"width": 1440, "height": 1000}} | screen)
+        self.errors = record_errors(self.page)
+        self.requests = record_requests(self.page)
+        self.viewer = self.page.locator("#viewer")
+        self.show(name)
+
+    def show(self, name):
+        """Waits until the value is there, and the image with it."""
+        self.viewer.locator(".view").evaluate_all(
+            "views => views.forEach((view) => { view.dataset.old = true })"
+        )
+        number = self.page.locator("#number input")
+        number.fill(str(NAMES.index(name)))
+        number.press("Enter")
+        if name == "none":
+            self.viewer.locator(".panes").wait_for(state="hidden")
+        else:
+            done = "textContent.includes('host')" if name == "foreign" else "hidden"
+            self.page.wait_for_function(
+                f"document.querySelector('#viewer .view:not([data-old]) .message')?.{done}"
+            )
+        self.frame()
+
+    def frame(self):
+        self.page.evaluate(
+            "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+        )
+
+    def view(self, pane=0):
+        return self.viewer.locator(".view").nth(pane)
+
+    def box(self, index=0, pane=0):
+        """Left, top, width and height on the screen of a detection's outline, without its stroke."""
+        outline = self.view(pane).locator(".mark:not(.dotted) .line").nth(index)
+        box = outline.evaluate(
+            "line => { const b = line.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
+        )
+        return np.array(box)
+
+    def zoom(self):
+        return int(self.viewer.locator('[data-part="zoom"]').inner_text().removesuffix(" %"))
+
+    def pixel(self, x, y, pane=0):
+        """Red, green and blue at a share of the canvas's width and height."""
+        script = """(canvas, [x, y]) => [...canvas.getContext("2d").getImageData(
+            Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data].slice(0, 3)"""
+        self.frame()
+        return self.view(pane).locator("canvas").evaluate(script, [x, y])
+
+    def rows(self, pane=0):
+        return self.viewer.locator(".lists table").nth(pane).locator("tbody tr:visible")
+
+    def press(self, keys):
+        for key in keys.split():
+            self.page.keyboard.press(key)
+        self.frame()
+
+
+@pytest.fixture
+def visit(site):
+    visits = []
+
+    def go(name, **context):
+        visits.append(Visit(site, name, **context))
+        return visits[-1]
+
+    yield go
+    for each in visits:
+        each.page.close()
+        assert each.errors == []
+
+
+def test_boxes_lie_where_the_records_say_in_both_panes(visit):
+    page = visit("compare")
+    frame = page.view().bounding_box()
+    scale = frame["height"] / HEIGHT  # the image is fitted by its height
+    left = frame["x"] + (frame["width"] - WIDTH * scale) / 2
+    x1, y1, x2, y2 = BOXES[0]
+    expected = [left + x1 * scale, frame["y"] + y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale]
+    np.testing.assert_allclose(page.box(), expected, atol=0.2)
+    np.testing.assert_allclose(page.box(pane=1)[2:], expected[2:], atol=0.2)
+
+
+def test_the_wheel_zooms_about_the_pointer_and_both_panes_follow(visit):
+    page = visit("compare")
+    left, top, width, height = page.box()
+    page.page.mouse.move(left + width, top + height)
+    page.page.mouse.wheel(0, -400)
+    page.frame()
+    after = page.box()
+    assert after[2] > 1.5 * width
+    np.testing.assert_allclose(after[:2] + after[2:], [left + width, top + height], atol=1)
+    np.testing.assert_allclose(page.box(pane=1)[2:], after[2:], atol=0.2)
+
+
+def test_zooming_out_of_a_whole_image_leaves_the_wheel_to_the_page(visit):
+    page = visit("compare")
+    page.view().hover()
+    before = page.page.evaluate("scrollY")
+    page.page.mouse.wheel(0, 100)
+    page.page.wait_for_function("before => scrollY > before", arg=before)
+
+
+def test_keys_zoom(visit):
+    page = visit("compare")
+    width = page.box()[2]
+    page.view().focus()
+    for keys, zoom in (
+        ("+ +", 1.25**2),  # in
+        ("-", 1.25),  # out again
+        ("+ 0", 1),  # fit
+        ("-", 1),  # not smaller than the view
+    ):
+        page.press(keys)
+        assert page.box()[2] / width == pytest.approx(zoom, rel=0.01)
+    page.press("1")
+    assert page.box()[2] == pytest.approx(BOXES[0][2] - BOXES[0][0], abs=0.2)
+    assert page.zoom() == 100
+
+
+def test_fit_makes_a_small_image_large(visit):
+    page = visit("colour")
+    page.view().focus()
+    page.press("1")
+    assert page.zoom() == 100
+    page.press("0")
+    assert page.zoom() > 600
+
+
+def test_arrows_and_dragging_move_a_zoomed_image(visit):
+    page = visit("compare")
+    page.view().focus()
+    page.press("+ +")
+    start = page.box()
+    page.press("ArrowRight")
+    moved = page.box()
+    assert moved[0] < start[0]
+    frame = page.view().bounding_box()
+    x, y = frame["x"] + 300, frame["y"] + 300
+    page.page.mouse.move(x, y)
+    page.page.mouse.down()
+    page.page.mouse.move(x + 20, y + 10)
+    page.page.mouse.up()
+    page.frame()
+    np.testing.assert_allclose(page.box()[:2] - moved[:2], [20, 10], atol=1)
+
+
+def test_a_box_and_its_row_light_each_other(visit):
+    page = visit("compare")
+    left, top, width, height = page.box(1)
+    page.page.mouse.move(left + width / 2, top + height / 2)
+    page.frame()
+    assert "lit" in page.rows().nth(1).get_attribute("class")
+    page.rows().nth(0).hover()
+    page.frame()
+    lit = page.view().locator(".mark.lit .line").get_attribute("d")
+    page.page.mouse.move(0, 0)
+    page.rows().nth(0).locator("button").focus()
+    page.frame()
+    assert page.view().locator(".mark.lit .line").get_attribute("d") == lit
+    page.press("ArrowDown")
+    assert page.view().locator(".mark.lit .line").get_attribute("d") != lit
+
+
+def test_enter_on_a_row_brings_its_box_to_the_middle(visit):
+    page = visit("compare")
+    page.rows().nth(1).locator("button").focus()
+    page.press("Enter")
+    frame = page.view().bounding_box()
+    box = page.box(1)
+    middle = [frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2]
+    np.testing.assert_allclose(box[:2] + box[2:] / 2, middle, atol=1)
+
+
+def test_a_new_result_on_the_same_image_keeps_the_view(visit):
+    page = visit("compare")
+    page.view().focus()
+    page.press("+ + i g")
+    before = page.zoom()
+    page.show("points")
+    assert page.zoom() == before
+    assert page.viewer.get_by_role("button", name="Invert").get_attribute("aria-pressed") == "true"
+    assert page.viewer.get_by_role("button", name="Ground truth").get_attribute("aria-pressed") == "true"
+
+
+def test_lines_are_dashed_below_the_stricter_threshold(visit):
+    page = visit("compare")
+    dashed = (
+        page.view()
+        .locator(".mark:visible .line")
+        .evaluate_all("lines => lines.map(line => getComputedStyle(line).strokeDasharray !== 'none')")
+    )
+    assert dashed == [False, True]
+    assert page.rows().locator("td:nth-child(3)").all_inner_texts() == ["solid", "dashed"]
+
+
+def test_the_table_says_what_the_boxes_show(visit):
+    page = visit("compare")
+    assert page.rows().count() == 2
+    cells = page.rows().nth(0).locator("th, td:visible").all_inner_texts()
+    assert cells == ["forearm fracture", "0.900", "solid", "100", "200", "120 × 100"]
+
+
+def test_nothing_above_the_threshold_is_said_in_words(visit):
+    page = visit("compare")
+    page.viewer.get_by_text("Score thresholds").wait_for()
+    number = page.viewer.get_by_role("spinbutton", name="YOLO: score threshold")
+    number.fill("0.8")
+    assert page.rows(1).all_inner_texts() == ["No detection above the threshold"]
+    assert page.viewer.locator(".pane").nth(1).get_by_text("No detection above the threshold").is_visible()
+    page.page.wait_for_function(
+        "document.querySelector('#viewer [role=status]').textContent.includes('YOLO: No detection')"
+    )
+
+
+def test_thresholds_filter_without_a_request(visit):
+    page = visit("compare")
+    page.requests.clear()
+    page.page.evaluate("bonefx.setThresholds({'faster-rcnn': 0.1, yolo: 0.1})")
+    assert (page.rows(0).count(), page.rows(1).count()) == (3, 2)
+    page.page.evaluate("bonefx.setThresholds({'faster-rcnn': 0.6}, 'another-viewer')")
+    assert page.rows(0).count() == 3
+    page.view().focus()
+    page.press("+ + i b l g ArrowLeft 0")
+    assert page.requests == []
+
+
+def test_an_operating_point_sets_every_model_and_is_told_when_done(visit):
+    page = visit("points")
+    assert (page.rows(0).count(), page.rows(1).count()) == (2, 1)
+    slider = page.viewer.get_by_role("slider", name="False alarms per image")
+    slider.focus()
+    page.press("ArrowLeft")
+    assert page.rows(0).all_inner_texts() == ["No detection above the threshold"]
+    assert page.rows(1).count() == 1
+    page.press("ArrowLeft")
+    assert page.rows(1).all_inner_texts() == ["No detection above the threshold"]
+    assert page.viewer.get_by_text("sensitivity 0.4").is_visible()
+    assert slider.get_attribute("aria-valuetext") == "1/8"
+    heard = page.page.locator("#heard textarea")
+    page.page.wait_for_function("document.querySelector('#heard textarea').value.endsWith(' 0')")
+    assert heard.input_value() == "{'faster-rcnn': 0.95, 'yolo': 0.9} 0"
+
+
+def test_inverting_swaps_dark_and_bright(visit):
+    page = visit("compare")
+    before = page.pixel(0.2, 0.9)
+    page.view().focus()
+    page.press("i")
+    assert page.pixel(0.2, 0.9) == [255 - value for value in before]
+
+
+def test_the_right_button_sets_window_and_level(visit):
+    page = visit("compare")
+    before = page.pixel(0.5, 0.9)[0]
+    frame = page.view().bounding_box()
+    page.page.mouse.move(frame["x"] + 300, frame["y"] + 300)
+    page.page.mouse.down(button="right")
+    page.page.mouse.move(frame["x"] + 300, frame["y"] + 200)  # up is brighter
+    page.page.mouse.up(button="right")
+    assert page.pixel(0.5, 0.9)[0] > before + 20
+    page.viewer.get_by_role("button", name="Reset level").click()
+    assert page.pixel(0.5, 0.9)[0] == before
+
+
+def test_the_window_works_on_all_16_bits(visit):
+    page = visit("deep")
+    level, width = (page.viewer.get_by_role("slider", name=name) for name in ("Level", "Width"))
+    page.page.wait_for_function("document.querySelector('[data-part=level]').max === '65535'")
+    assert page.pixel(0.3, 0.5) == page.pixel(0.7, 0.5)
+    exact = (
+        "(input, value) => { input.step = 1; input.value = value; input.dispatchEvent(new Event('input')) }"
+    )
+    width.evaluate(exact, 65)
+    level.evaluate(exact, 30_001)
+    assert page.pixel(0.7, 0.5)[0] - page.pixel(0.3, 0.5)[0] >= 10
+
+
+def test_a_coloured_image_keeps_its_colours(visit):
+    page = visit("colour")
+    assert page.pixel(0.5, 0.9) == [200, 30, 10]
+
+
+def test_ground_truth_is_hidden_at_first_and_then_judges(visit):
+    page = visit("compare")
+    assert page.viewer.get_by_text("Ground truth: 1 lesion").is_hidden()
+    page.view().focus()
+    page.press("g")
+    table = page.viewer.get_by_role("table", name="Ground truth")
+    assert table.locator("td.verdict").all_inner_texts() == ["found", "found"]
+    assert page.rows(0).locator(".verdict").all_inner_texts() == ["hit", "false alarm"]
+    page.page.evaluate("bonefx.setThresholds({yolo: 0.9})")
+    assert table.locator("td.verdict").all_inner_texts() == ["found", "missed"]
+    assert "missed: forearm fracture" in page.view(1).locator(".chip:visible").all_text_contents()
+
+
+def test_boxes_and_labels_can_be_turned_off(visit):
+    page = visit("compare")
+    page.view().focus()
+    for key, what in (("b", ".mark:visible"), ("l", ".chip:visible")):
+        assert page.view().locator(what).count() == 2
+        page.press(key)
+        assert page.view().locator(what).count() == 0
+        page.press(key)
+
+
+def test_records_can_have_a_look_and_a_source_of_their_own(visit):
+    page = visit("agreement")
+    assert page.rows(1).locator("td:nth-child(3)").all_inner_texts() == ["both", "YOLO", "YOLO"]
+    kinds = page.view(1).locator(".mark").evaluate_all("marks => marks.map((mark) => mark.classList[1])")
+    assert kinds == ["plain", "plain", "double"]
+
+
+def test_a_press_selects_and_stays(visit):
+    page = visit("compare")
+    left, top, width, height = page.box(1)
+    page.page.mouse.click(left + width / 2, top + height / 2)
+    page.page.mouse.move(0, 0)
+    page.frame()
+    assert "lit" in page.rows().nth(1).get_attribute("class")
+    assert page.rows().nth(1).locator("button").evaluate("button => button === document.activeElement")
+
+
+def test_one_failed_model_leaves_the_other(visit):
+    page = visit("failed")
+    assert page.viewer.get_by_text("The weights could not be loaded.", exact=True).is_visible()
+    assert page.rows(0).count() == 2
+    assert page.viewer.locator(".lists table:visible").count() == 1
+
+
+def test_data_stay_data(visit):
+    page = visit("evil")
+    page.view().focus()
+    page.press("g g")
+    assert page.viewer.locator("h3").inner_text().endswith(EVIL)
+    assert page.viewer.locator("img").count() == 0
+    assert page.page.evaluate("window.hacked") is None
+
+
+def test_no_other_host_is_asked(visit):
+    page = visit("foreign")
+    assert page.viewer.get_by_text("the image lies on another host").is_visible()
+    assert [url for url in page.requests if ":9/" in url] == []
+    assert page.rows().count() == 2  # the findings are there all the same
+
+
+def test_without_a_value_there_is_nothing(visit):
+    page = visit("compare")
+    page.show("none")
+    assert page.viewer.locator("button:visible").count() == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_axe_finds_nothing_serious(visit, width, theme):
+    page = visit("points", theme=theme, viewport={"width": width, "height": 1000})
+    page.viewer.locator("details").evaluate_all("all => all.forEach((each) => (each.open = true))")
+    page.view().focus()
+    page.press("g")
+    assert serious_violations(page.page, "#viewer") == []
+
+
+def test_fifty_boxes_on_a_large_image_stay_fluid(visit):
+    page = visit("large")
+    frame = page.view().bounding_box()
+    page.page.mouse.move(frame["x"] + 250, frame["y"] + 250)
+    page.page.evaluate(
+        """() => {
+            window.frames_ = [];
+            let last = performance.now();
+            const next = (now) => { frames_.push(now - last); last = now; requestAnimationFrame(next) };
+            requestAnimationFrame(next);
+        }"""
+    )
+    for step in range(60):
+        page.page.mouse.wheel(0, -60 if step < 30 else 60)
+        page.page.wait_for_timeout(16)
+    times = page.page.evaluate("frames_")
+    assert len(times) > 30
+    # 95 % are under 33 ms on two quiet cores; a machine that does other things too gets twice the time.
+    assert np.percentile(times, 90) < 67
+
+
+# --- with fingers ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def phone(visit):
+    page = visit("compare", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    session = page.page.context.new_cdp_session(page.page)
+
+    def touch(kind, *points):
+        fingers = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    page.touch = touch
+    page.page.evaluate("scrollTo(0, 0)")
+    page.view().scroll_into_view_if_needed()
+    return page
+
+
+def middle(page):
+    frame = page.view().bounding_box()
+    return frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+
+
+def test_panes_stand_below_each_other_on_a_phone(phone):
+    first, second = phone.view(0).bounding_box(), phone.view(1).bounding_box()
+    assert second["y"] > first["y"] + first["height"]
+    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_pinch_zooms(phone):
+    x, y = middle(phone)
+    before = phone.zoom()
+    phone.touch("touchStart", (x - 30, y), (x + 30, y))
+    for step in range(1, 7):
+        phone.touch("touchMove", (x - 30 - 10 * step, y), (x + 30 + 10 * step, y))
+    phone.touch("touchEnd")
+    phone.frame()
+    assert phone.zoom() == pytest.approx(3 * before, rel=0.05)
+    assert phone.page.evaluate("visualViewport.scale") == 1
+
+
+def drag_up(phone):
+    x, y = middle(phone)
+    phone.touch("touchStart", (x, y))
+    for step in range(1, 11):
+        phone.touch("touchMove", (x, y - 10 * step))
+        phone.frame()
+    phone.touch("touchEnd")
+    phone.frame()
+
+
+def test_one_finger_scrolls_the_page_while_the_image_is_whole(phone):
+    before = phone.page.evaluate("scrollY")
+    drag_up(phone)
+    assert phone.page.evaluate("scrollY") > before + 30
+
+
+def test_one_finger_moves_a_zoomed_image(phone):
+    phone.viewer.get_by_role("button", name="Zoom in").click()
+    phone.view().scroll_into_view_if_needed()
+    before, scrolled = phone.box(), phone.page.evaluate("scrollY")
+    drag_up(phone)
+    assert phone.page.evaluate("scrollY") == scrolled
+    assert phone.box()[1] < before[1] - 30
