@@ -168,7 +168,10 @@ def build(registry: Registry) -> gr.Blocks:
                 return [changed, *(value for component, value in values if component is not source)]
 
             others = [component for component in shown if component is not source]
-            source.input(choose, [session, choice], [choice, *others], queue=False, **quiet)
+            # Every event counts: the last one holds what the visitor sees.
+            source.input(
+                choose, [session, choice], [choice, *others], trigger_mode="multiple", queue=False, **quiet
+            )
 
         def open_link(request: gr.Request) -> list:
             tab = request.query_params.get("tab")

@@ -35,13 +35,12 @@ function makePane(data, value) {
     message,
   );
   count.id = `${id}-count`;
+  const title = make("h3", {}, (look.tag ? look.tag + " · " : "") + data.title);
   const heading = make(
     "div",
     { class: "heading" },
-    make("div", { class: "name" }, makeSample(look), make("h3", {}, (look.tag ? look.tag + " · " : "") + data.title)),
-    make("span", { class: "subtitle" }, data.subtitle ?? ""),
-    count,
-    note,
+    make("div", {}, makeSample(look), title, make("span", { class: "subtitle" }, data.subtitle ?? "")),
+    make("div", {}, count, note),
   );
   const graded = isNumber(data.strict) || (value.operating?.points ?? []).some(({ strict }) => isNumber(strict?.[data.id]));
   const sourced = data.detections.some(({ found_by }) => found_by);
