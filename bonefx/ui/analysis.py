@@ -18,6 +18,7 @@ from bonefx.ui.examples import Example
 from bonefx.ui.session import Session, Workspace
 from bonefx.ui.viewer import viewer_image
 
+_HEARTBEAT = 0.2  # seconds
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +47,9 @@ def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
     """Run every model on the session's image.
 
     Yields:
-        What is waited for, in words; last the session with its outcomes. A caller that drops the
-        iterator cancels: a download stops, a forward pass that has begun ends unheard.
+        What is waited for, in words, several times a second even if nothing has changed, so that a
+        caller can stop between two of them; last the session with its outcomes. Dropping the iterator
+        cancels: a download stops, a forward pass that has begun ends unheard.
 
     Raises:
         ImageError: the file is gone or cannot be read any more.
@@ -72,12 +74,13 @@ def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
     # ZeroGPU finds the visitor's quota in the context of the request.
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), daemon=True).start()
+    words = "Starting"
     try:
         while True:
             try:
-                item = news.get(timeout=0.2)
+                item = news.get(timeout=_HEARTBEAT)
             except queue.Empty:
-                continue
+                item = words
             while isinstance(item, str) and not news.empty():
                 item = news.get()  # only the newest word matters
             if isinstance(item, BoneFXError):
@@ -88,6 +91,7 @@ def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
             if isinstance(item, tuple):
                 yield replace(session, outcomes=item)
                 return
-            yield item
+            words = item
+            yield words
     finally:
         cancelled.set()

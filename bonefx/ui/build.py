@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import gradio as gr
 
 from bonefx import inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.errors import BoneFXError
+from bonefx.errors import BoneFXError, RequestError
 from bonefx.images import MAX_BYTES
 from bonefx.settings import NOTICE
 from bonefx.ui import panes
 from bonefx.ui.about import GLOSSARY, add_about_tab
 from bonefx.ui.analysis import open_image, run_models
 from bonefx.ui.api import MODEL_QUEUE, add_endpoints
-from bonefx.ui.examples import example, thumbnails
+from bonefx.ui.examples import Example, example, thumbnails
 from bonefx.ui.metrics import build_metrics_tab
 from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.session import KEPT_MINUTES, Session, Workspace
@@ -106,56 +107,54 @@ def build(registry: Registry) -> gr.Blocks:
             body = {"schema_version": inference.SCHEMA_VERSION, "results": answers} if answers else None
             return [compare, *alone, panes.provenance(current), body]
 
-        def read(path: str | None, example_id: str | None, current: Session, chosen: panes.Choice) -> list:
+        def read(path: Path, ours: Example | None, current: Session, chosen: panes.Choice) -> list:
             try:
-                ours = example(example_id) if example_id else None
-                opened = open_image(ours.path if ours else Path(path), ours, current, workspace)
+                opened = open_image(path, ours, current, workspace)
             except BoneFXError as error:
-                raise _spoken(error, "This image cannot be shown") from error
+                return [_fail(error), *[gr.skip()] * (2 + len(shown))]
             store.refresh()  # in the background, so that operating points are there with the result
             return [_say("Waiting for the models"), gr.Button(visible=True), opened, *show(opened, chosen)]
 
-        def read_upload(path: str | None, current: Session, chosen: panes.Choice) -> list:
-            return read(path, None, current, chosen)
+        def read_upload(path: str, current: Session, chosen: panes.Choice) -> list:
+            # The upload field is emptied: the next image can be dropped at once.
+            return [*read(Path(path), None, current, chosen), None]
 
         def read_example(current: Session, chosen: panes.Choice, event: gr.EventData) -> list:
-            return read(None, str(event._data.get("id")), current, chosen)
+            try:
+                ours = example(str(event._data.get("id")))
+            except RequestError as error:
+                return [_fail(error), *[gr.skip()] * (2 + len(shown))]
+            return read(ours.path, ours, current, chosen)
 
         def run(current: Session, chosen: panes.Choice) -> Iterator[Any]:
-            words = ""
+            if current.folder is None or current.outcomes:  # no new image: it could not be read, or is gone
+                yield [gr.skip()] * (4 + len(shown))
+                return
             try:
                 for news in run_models(current, registry):
+                    if not current.folder.exists():
+                        return  # another image has taken this one's place, or it was deleted
                     if isinstance(news, str):
-                        if news != words:
-                            yield [_say(news), gr.skip(), gr.skip(), gr.skip(), *[gr.skip()] * len(shown)]
-                        words = news
+                        yield [_say(news), *[gr.skip()] * (3 + len(shown))]
                     else:
                         current = news
             except BoneFXError as error:
-                raise _spoken(error, "The models could not be run") from error
-            yield [
-                _say(_summary(current), current.warning),
-                gr.Button(visible=False),
-                gr.Button(visible=True),
-                current,
-                *show(current, chosen),
-            ]
+                yield [_fail(error), gr.Button(visible=False), *[gr.skip()] * (2 + len(shown))]
+                return
+            hidden, visible = gr.Button(visible=False), gr.Button(visible=True)
+            said = _say(_summary(current), current.warning)
+            yield [said, hidden, visible, current, *show(current, chosen)]
 
         def forget(current: Session, chosen: panes.Choice) -> list:
             empty = workspace.forget(current)
             said = "Deleted." if current.path else "There is nothing to delete."
-            return [
-                _say(said),
-                gr.Button(visible=False),
-                gr.Button(visible=False),
-                empty,
-                *show(empty, chosen),
-            ]
+            hidden = gr.Button(visible=False)
+            return [_say(said), hidden, hidden, empty, *show(empty, chosen)]
 
-        def check_again() -> str:
+        def check_again(current: Session) -> list:
             registry.check_again()
             store.refresh()
-            return _say("Asking the sources again")
+            return [_say("Asking the sources again"), gr.Button(visible=True), replace(current, outcomes=())]
 
         def follow(source: gr.HTML) -> None:
             """What is set in one viewer holds in all of them; the one it was set in shows it already."""
@@ -190,23 +189,26 @@ def build(registry: Registry) -> gr.Blocks:
             "concurrency_id": MODEL_QUEUE,
             "concurrency_limit": 1,
             "show_progress_on": status,
+            # The browser counts a cancelled run as pending for ever; "once" would never start another.
+            "trigger_mode": "multiple",
             "api_visibility": "private",
         }
         reading = {"concurrency_limit": 4, "show_progress_on": status, "api_visibility": "private"}
-        uploaded = file.upload(read_upload, [file, session, choice], opened, **reading)
+        uploaded = file.upload(read_upload, [file, session, choice], [*opened, file], **reading)
         picked = gallery.select(read_example, [session, choice], opened, **reading)
-        asked = again.click(check_again, None, status, **quiet)
+        asked = again.click(check_again, session, [status, cancel, session], **quiet)
         runs = [uploaded.success(**running), picked.success(**running), asked.success(**running)]
-        uploaded.then(lambda: None, None, file, queue=False, **quiet)  # the next image can be dropped at once
-        cancel.click(
+        # The words come after the end: a run's last message may still be on its way.
+        cancel.click(None, None, None, cancels=runs, queue=False, **quiet).then(
             lambda: [_say("Cancelled."), gr.Button(visible=False)],
             None,
             [status, cancel],
-            cancels=runs,
             queue=False,
             **quiet,
         )
-        delete.click(forget, [session, choice], ran, cancels=runs, queue=False, **quiet)
+        delete.click(None, None, None, cancels=runs, queue=False, **quiet).then(
+            forget, [session, choice], ran, queue=False, **quiet
+        )
         for source in (both, *single.values()):
             follow(source)
     demo.queue(max_size=WAITING_VISITORS)
@@ -236,8 +238,11 @@ def _say(text: str, warning: str | None = None) -> str:
     return f"<p class='status' role='status'>{html.escape(text)}</p>{extra}"
 
 
-def _spoken(error: BoneFXError, title: str) -> gr.Error:
-    return gr.Error(html.escape(str(error)), title=title, duration=None, print_exception=False)
+def _fail(error: BoneFXError) -> str:
+    """What went wrong, in the page and as a message that stays until the visitor has closed it."""
+    words = html.escape(str(error))
+    gr.Warning(words, duration=None)
+    return f"<p class='status warning' role='alert'>{words}</p>"
 
 
 def _summary(session: Session) -> str:

@@ -123,8 +123,8 @@ def provenance(session: Session) -> str:
         if weights["source"] == "bundled":
             demo = (
                 "<p class='demo'><strong>Demo weights.</strong> These small weights travel with the app; "
-                "they are not the published model. They have seen real radiographs only, and miss most of the "
-                "phantoms' fractures.</p>"
+                "they are not the published model. They have seen real radiographs only, and miss most "
+                "fractures of the phantoms.</p>"
             )
         runtime = outcome.runtime
         cards.append(

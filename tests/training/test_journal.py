@@ -17,13 +17,14 @@ def record(out):
     return json.loads((out / "run.json").read_text(encoding="utf-8"))
 
 
-def test_a_record_is_there_from_the_start(tmp_path):
+def test_a_record_is_there_from_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["bonefx", "train", "yolo", "--out", "a b"])
     Journal(tmp_path, IDENTITY, "cpu", resume=False)
     written = record(tmp_path)
     assert written["recipe"] == {"name": "bundled", "stages": [1, 2]}
     assert written["finished"] is False
     (part,) = written["parts"]
-    assert part["command"].startswith("python -m bonefx ")
+    assert part["command"] == "python -m bonefx train yolo --out 'a b'"
     assert {"python", "torch", "bonefx"} <= set(part["versions"])
     assert part["hardware"]["device"]
     assert part["hardware"]["threads"] > 0

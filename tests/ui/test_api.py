@@ -13,6 +13,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from bonefx.detectors import MODELS
+from bonefx.settings import packaged
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,12 @@ def test_endpoints_are_these_and_documented(client):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_detect(client, pictures, model):
-    result = client.predict(image=handle_file(pictures[1]), model=model, threshold=0.0, api_name="/detect")
-    width, height = Image.open(pictures[1]).size
+def test_detect(client, model):
+    file = packaged("examples") / "humerus-1.png"
+    result = client.predict(image=handle_file(str(file)), model=model, threshold=0.0, api_name="/detect")
+    width, height = Image.open(file).size
     assert (result["schema_version"], result["model"]) == (1, model)
-    assert (result["image"], result["width"], result["height"]) == ("picture-1.png", width, height)
+    assert (result["image"], result["width"], result["height"]) == (file.name, width, height)
     assert result["weights"]["source"] == "bundled"
     assert result["detections"]
     for record in result["detections"]:

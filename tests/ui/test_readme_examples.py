@@ -1,0 +1,70 @@
+"""The README's examples run as they are printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bonefx
+from bonefx import detectors
+
+ROOT = Path(bonefx.__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def in_a_checkout_without_the_hub(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("BONEFX_HUB", "off")
+    detectors.default_registry.cache_clear()
+    yield
+    detectors.default_registry.cache_clear()
+
+
+def test_without_a_server(capsys):
+    (code,) = [code for code in PYTHON if "bonefx.detect" in code]
+    exec(compile(code, "README.md", "exec"), {})
+    assert "Not a medical device." in capsys.readouterr().out
+
+
+def test_with_a_client(app_address, capsys):
+    (code,) = [code for code in PYTHON if "gradio_client" in code]
+    exec(compile(code.replace("http://127.0.0.1:7860", app_address), "README.md", "exec"), {})
+    assert "faster-rcnn bundled" in capsys.readouterr().out
+
+
+def test_from_the_shell():
+    (command,) = [command for command in SHELL if "bonefx detect" in command]
+    words = shlex.split(command)
+    assert words.pop(0).endswith("python")
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env=os.environ, check=True
+    )
+    assert '"schema_version": 1' in done.stdout
+
+
+def test_every_environment_variable_is_listed():
+    source = (ROOT / "bonefx" / "settings.py").read_text(encoding="utf-8")
+    read = set(re.findall(r'get\(\s*"([A-Z_]+)"', source))
+    assert len(read) > 10
+    read -= {"SPACES_ZERO_GPU"}  # the platform's own
+    assert [name for name in read if f"`{name}" not in README] == []
+
+
+def test_the_card_fits_a_space():
+    import gradio
+    import yaml
+
+    card = yaml.safe_load(README.split("---")[1])
+    assert card["sdk_version"] == gradio.__version__
+    assert len(card["short_description"]) <= 60
+    assert (card["sdk"], card["app_file"], card["license"]) == ("gradio", "app.py", "agpl-3.0")
+    assert card["python_version"] == "3.12"

@@ -1,0 +1,76 @@
+"""What a visitor sees while weights arrive slowly, and that waiting can be ended."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from bonefx.detectors import MODELS, Registry
+from bonefx.settings import Settings, packaged
+from tests import hub_server as trouble
+from tests.browser import open_browser, serve
+
+
+@pytest.fixture
+def slow_app(hub, tmp_path):
+    """An app whose YOLO comes from a Hub that sends 60 kB a second, and whose Faster R-CNN is local."""
+    from bonefx.ui.build import build, launch_options
+
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    settings = Settings(repo_id="owner/slow", endpoint=hub.url, weights_dir=weights)
+    rcnn = packaged("bundled") / MODELS["faster-rcnn"].bundled
+    (weights / settings.filename_frcnn).symlink_to(rcnn)
+    (weights / settings.filename_frcnn).with_suffix(".yaml").symlink_to(rcnn.with_suffix(".yaml"))
+    yolo = (packaged("bundled") / MODELS["yolo"].bundled).read_bytes()
+    hub.put("owner/slow", {settings.filename_yolo: yolo})
+    hub.trouble(trouble.trickle(size=6_000, pause=0.1), on="GET")
+    with serve(build(Registry(settings)), **launch_options()) as address:
+        yield address.rstrip("/")
+
+
+def test_a_slow_first_use_tells_leaves_the_page_usable_and_can_be_cancelled(hub, slow_app):
+    with open_browser() as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(slow_app)
+        page.locator(".examples button").first.click()
+        status = page.locator(".status")
+        expect(status).to_contain_text(
+            re.compile(r"YOLO: downloading \d+ of 5 MB|YOLO: downloading \d+ of \d+ kB"), timeout=60_000
+        )
+        page.get_by_role("tab", name="About").click()
+        expect(page.get_by_text("What this is")).to_be_visible()
+        page.get_by_role("button", name="Cancel").click()
+        expect(status).to_contain_text("Cancelled.")
+        page.wait_for_timeout(1500)
+        expect(status).to_contain_text("Cancelled.")  # nothing goes on behind it
+        hub.recover()
+        page.locator(".examples button").first.click()
+        expect(status).to_contain_text("Done", timeout=60_000)
+        expect(page.locator(".provenance .hub")).to_contain_text("owner/slow")
+        expect(page.locator(".provenance .local")).to_be_attached()
+
+
+def test_when_the_hub_fails_the_page_says_why_and_check_again_asks_it(hub, tmp_path):
+    from bonefx.ui.build import build, launch_options
+
+    settings = Settings(repo_id="owner/later", endpoint=hub.url, weights_dir=tmp_path / "none")
+    yolo = (packaged("bundled") / MODELS["yolo"].bundled).read_bytes()
+    hub.put("owner/later", {settings.filename_yolo: yolo})
+    hub.trouble(trouble.answer(503))
+    app = build(Registry(settings))
+    with serve(app, **launch_options()) as address, open_browser() as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(address)
+        page.locator(".examples button").first.click()
+        status = page.locator(".status")
+        expect(status).to_contain_text("Done", timeout=120_000)
+        cards = page.locator(".provenance .weights")
+        expect(cards.nth(1)).to_contain_text("Demo weights.")
+        expect(cards.nth(1)).to_contain_text("503")
+        hub.recover()
+        page.get_by_role("button", name="Check the weights' sources again").click()
+        expect(cards.nth(1)).to_contain_text("owner/later", timeout=120_000)
+        expect(cards.nth(1)).not_to_contain_text("Demo weights.")
