@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from bonefx.detections import Detections
+from bonefx.drawing import MODEL_STYLES
 from bonefx.matching import match
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ _SCRIPTS = (  # the later use the earlier; the last starts
 )
 
 LOOKS: dict[str, dict[str, str]] = {
-    "faster-rcnn": {"tag": "F", "color": "#E69F00", "line": "brackets"},
-    "yolo": {"tag": "Y", "color": "#56B4E9", "line": "double"},
+    "faster-rcnn": {"tag": "F", "color": MODEL_STYLES["faster-rcnn"]["color"], "line": "brackets"},
+    "yolo": {"tag": "Y", "color": MODEL_STYLES["yolo"]["color"], "line": "double"},
 }
-"""How a model's boxes are told apart: letter, colour (of Okabe and Ito's palette) and line, by model id."""
+"""How a model's boxes are told apart: letter, colour and line, by model id."""
 
 OTHER_LOOK = {"tag": "", "color": "#CC79A7", "line": "plain"}
 """The look of what is no single model."""
