@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -113,6 +115,23 @@ def test_an_upload_can_be_deleted(page, app_address, pictures):
     page.get_by_role("button", name="Delete my image now").click()
     expect(page.get_by_text("Deleted.")).to_be_visible()
     assert not page.request.get(address).ok
+
+
+def test_a_picture_can_be_pasted(page, app_address, pictures):
+    page.goto(app_address)
+    page.locator("#upload input[type=file]").wait_for(state="attached")
+    data = base64.b64encode(Path(pictures[1]).read_bytes()).decode()
+    page.evaluate(
+        """async (data) => {
+            const blob = await (await fetch("data:image/png;base64," + data)).blob();
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([blob], "pasted.png", { type: "image/png" }));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
+        }""",
+        data,
+    )
+    page.wait_for_function(DONE, timeout=120_000)
+    expect(page.locator("#viewer-compare").get_by_text("bundled demo weights").first).to_be_visible()
 
 
 def test_a_screenshot_is_not_taken_for_a_radiograph(page, app_address, tmp_path):
