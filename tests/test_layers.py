@@ -14,7 +14,7 @@ import bonefx
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections"),
-    ("images", "drawing", "matching"),
+    ("images", "drawing", "matching", "agreement"),
     ("hub", "hub_client"),
     ("evaluation",),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),

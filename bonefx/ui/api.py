@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from bonefx import images, inference
+from bonefx import agreement, images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
+from bonefx.inference import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
 from bonefx.ui.metrics_store import MetricsStore
 
@@ -21,11 +22,10 @@ MODEL_QUEUE = "models"
 def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     """Add `/detect`, `/compare`, `/models` and `/metrics` to the app that is being built."""
 
-    def outcomes(image: str | None, model_ids: list[str], threshold: float | None) -> list[dict[str, Any]]:
+    def outcomes(image: str | None, model_ids: list[str]) -> tuple[Outcome, ...]:
         if image is None:
             raise RequestError("There is no image. Send a file: PNG, JPEG, WebP, BMP, TIFF or DICOM.")
-        level = DEFAULT_THRESHOLD if threshold is None else inference.check_threshold(threshold)
-        return [o.to_result(level) for o in inference.run(images.read(Path(image)), model_ids, registry)]
+        return inference.run(images.read(Path(image)), model_ids, registry)
 
     def detect(image: str | None, model: str = "yolo", threshold: float | None = None) -> dict[str, Any]:
         """Detect fractures in one radiograph with one model. Research and education, not a medical device.
@@ -39,7 +39,12 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
             The result: image, width, height, model, weights, runtime, threshold, timings_ms, notes,
             notice, and detections with label, score and box in pixels; or error in their place.
         """
-        return _answer(lambda: outcomes(image, [model], threshold)[0])
+
+        def one() -> dict[str, Any]:
+            level = _level(threshold)
+            return outcomes(image, [model])[0].to_result(level)
+
+        return _answer(one)
 
     def compare(image: str | None, threshold: float | None = None) -> dict[str, Any]:
         """Detect fractures in one radiograph with every model. Research and education, not a medical device.
@@ -49,12 +54,18 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
             threshold: lowest score of a detection that is returned, from 0 to 1; 0.25 if left out.
 
         Returns:
-            schema_version, and results: one result of /detect for each model.
+            schema_version; results: one result of /detect for each model; agreement: which detections of
+            the two are on the same place, by their positions in the lists, or null after a failure.
         """
 
         def both() -> dict[str, Any]:
-            results = outcomes(image, list(MODELS), threshold)
-            return {"schema_version": inference.SCHEMA_VERSION, "results": results}
+            level = _level(threshold)
+            made = outcomes(image, list(MODELS))
+            return {
+                "schema_version": inference.SCHEMA_VERSION,
+                "results": [outcome.to_result(level) for outcome in made],
+                "agreement": _agreement(made, level),
+            }
 
         return _answer(both)
 
@@ -81,6 +92,16 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     compare_button.click(compare, [image, threshold], api_name="compare", **shared)
     gr.api(models, api_name="models", queue=False)
     gr.api(metrics, api_name="metrics", queue=False)
+
+
+def _level(threshold: float | None) -> float:
+    return DEFAULT_THRESHOLD if threshold is None else inference.check_threshold(threshold)
+
+
+def _agreement(outcomes: Sequence[Outcome], level: float) -> dict[str, Any] | None:
+    """Where the first two models agree, above the threshold."""
+    shown = [(o.model, o.detections.above(level)) for o in outcomes if o.detections is not None]
+    return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
 
 
 def _answer(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

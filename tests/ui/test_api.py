@@ -12,6 +12,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from bonefx import agreement
+from bonefx.detections import Detections
 from bonefx.detectors import MODELS
 from bonefx.settings import packaged
 
@@ -51,6 +53,18 @@ def test_compare_answers_for_every_model_at_the_default_threshold(client, pictur
     assert answer["schema_version"] == 1
     assert [result["model"] for result in answer["results"]] == list(MODELS)
     assert {result["threshold"] for result in answer["results"]} == {0.25}
+
+
+def test_compare_tells_where_the_models_agree(client):
+    file = handle_file(str(packaged("examples") / "humerus-1.png"))
+    answer = client.predict(image=file, threshold=0.001, api_name="/compare")
+    rcnn, yolo = (Detections.from_records(result["detections"]) for result in answer["results"])
+    found = answer["agreement"]
+    expected = agreement.to_record("faster-rcnn", rcnn, "yolo", yolo)
+    assert found["only"] == expected["only"]
+    for kind in ("both", "other_label"):  # the IoU of rounded boxes differs in the last digit
+        pairs = [[(pair["faster-rcnn"], pair["yolo"]) for pair in each[kind]] for each in (found, expected)]
+        assert pairs[0] == pairs[1]
 
 
 @pytest.mark.parametrize(
