@@ -1,7 +1,10 @@
 // A click picks an example; so does `?example=...` in the page's address, once.
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-id]");
-  if (button) trigger("select", { id: button.dataset.id });
+  if (!button) return;
+  trigger("select", { id: button.dataset.id });
+  // On a phone the examples fill the screen: what happens now happens below it.
+  if (matchMedia("(max-width: 640px)").matches) document.querySelector(".state")?.scrollIntoView();
 });
 const linked = new URLSearchParams(window.location.search).get("example");
 let opened = false;
