@@ -62,7 +62,8 @@ def _pane(outcome: Outcome | None, model_id: str, choice: Choice) -> dict[str, A
     if outcome.error is not None:
         return viewer_pane(model_id, name, None, None, error=outcome.error)
     seconds = outcome.timings_ms["total"] / 1000
-    subtitle = f"{_SOURCES[outcome.weights['source']]} · {seconds:.1f} s on {outcome.runtime.device}"
+    took = f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
+    subtitle = f"{_SOURCES[outcome.weights['source']]} · {took} on {outcome.runtime.device}"
     return viewer_pane(model_id, name, outcome.detections, threshold, subtitle=subtitle)
 
 

@@ -96,6 +96,13 @@ def test_a_failed_model_shows_its_reason():
     assert shown["panes"][0]["error"] == "No weights of YOLO could be used."
 
 
+@pytest.mark.parametrize(("ms", "words"), [(1234.0, "1.2 s on a processor"), (42.0, "0.04 s on a processor")])
+def test_the_time_taken_and_by_what(ms, words):
+    quick = outcome("yolo", timings_ms={"total": ms})
+    shown = panes.value(session(quick), ["yolo"], panes.default_choice(), lambda outcome: None)
+    assert shown["panes"][0]["subtitle"] == f"bundled demo weights · {words}"
+
+
 @pytest.mark.parametrize(("source", "loud"), [("bundled", True), ("hub", False), ("local", False)])
 def test_demo_weights_are_marked(source, loud):
     text = panes.provenance(session(outcome("yolo", source)))
