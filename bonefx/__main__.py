@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bonefx.errors import BoneFXError
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
 
 COMMANDS = {
@@ -27,7 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, purpose) in COMMANDS.items():
         importlib.import_module(module).add_arguments(commands.add_parser(name, help=purpose))
     options = parser.parse_args(arguments)
-    return options.run(options)
+    try:
+        return options.run(options)
+    except BoneFXError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
+    return 1
 
 
 def _add_detect(parser: argparse.ArgumentParser) -> None:

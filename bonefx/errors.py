@@ -11,6 +11,10 @@ class BoneFXError(Exception):
     """Base of every error whose message is meant to be read by the person who asked."""
 
 
+class SettingsError(BoneFXError, ValueError):
+    """An environment variable has a value that it does not offer."""
+
+
 class ImageError(BoneFXError):
     """A file is not an image that can be read here: damaged, too large, or of an unknown kind."""
 

@@ -6,7 +6,6 @@ Such a part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,19 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; its exit status."""
-    try:
-        text = options.file.read_text(encoding="utf-8")
-        fresh = rewritten(text, options.file.parent)
-        if options.check and fresh != text:
-            raise BoneFXError(f"{options.file} is stale: run `python -m bonefx readme`.")
-        if fresh != text:
-            options.file.write_text(fresh, encoding="utf-8")
-    except BoneFXError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
-        return 1
+    text = options.file.read_text(encoding="utf-8")
+    fresh = rewritten(text, options.file.parent)
+    if options.check and fresh != text:
+        raise BoneFXError(f"{options.file} is stale: run `python -m bonefx readme`.")
+    if fresh != text:
+        options.file.write_text(fresh, encoding="utf-8")
     return 0
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bonefx.errors import SettingsError
+
 DEFAULT_THRESHOLD = 0.25
 DEFAULT_REPO = "karinversan/bone_fracture"
 NOTICE = "Research and education. Not a medical device."
@@ -67,7 +69,7 @@ class Settings:
         """Read the environment. An unset or blank variable keeps its default.
 
         Raises:
-            ValueError: a variable has a value that it does not offer.
+            SettingsError: a variable has a value that it does not offer.
         """
 
         def get(name: str, default: str) -> str:
@@ -103,5 +105,5 @@ class Settings:
 
 def _choice(value: str, name: str, offered: tuple[str, ...]) -> str:
     if value not in offered:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(offered)}")
+        raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(offered)}.")
     return value

@@ -72,3 +72,11 @@ def test_wrong_arguments_are_status_2(files, arguments):
     assert done.returncode == 2
     assert "usage" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_setting_that_is_not_offered_is_a_sentence(files, monkeypatch):
+    monkeypatch.setenv("BONEFX_FRCNN_ENGINE", "perhaps")
+    done = run(files, "detect", "arm.png", "--model", "yolo")
+    assert done.returncode == 1
+    assert "BONEFX_FRCNN_ENGINE is 'perhaps'" in done.stderr
+    assert "Traceback" not in done.stderr

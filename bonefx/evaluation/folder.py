@@ -45,7 +45,7 @@ def load(root: Path | str, split: str) -> Dataset:
     """
     root = Path(root)
     class_ids = _class_ids(root)
-    images_dir, labels_dir = _folders(root, split)
+    images_dir, labels_dir = folders(root, split)
     image_files = [path for path in images_dir.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
     label_files = {_stem(path, labels_dir): path for path in labels_dir.rglob("*.txt")}
     images: list[LabelledImage] = []
@@ -113,8 +113,12 @@ def _class_ids(root: Path) -> list[int]:
         raise DatasetError(f"{file}: class {error} is not known. The known ones are {known}.") from None
 
 
-def _folders(root: Path, split: str) -> tuple[Path, Path]:
-    """The folders of images and of label files."""
+def folders(root: Path, split: str) -> tuple[Path, Path]:
+    """The folders of images and of label files.
+
+    Raises:
+        DatasetError: there are none.
+    """
     for images, label_files in (
         (root / split / "images", root / split / "labels"),
         (root / "images" / split, root / "labels" / split),

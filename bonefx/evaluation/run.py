@@ -24,7 +24,7 @@ import bonefx
 from bonefx import images
 from bonefx.detectors import MODELS, Loaded, ModelSpec, Registry
 from bonefx.detectors.base import Stopwatch
-from bonefx.errors import BoneFXError, DatasetError, ImageError, MetricsError, RequestError
+from bonefx.errors import BoneFXError, DatasetError, ImageError, MetricsError
 from bonefx.evaluation import compare, folder, publish, report, score
 from bonefx.evaluation.dataset import Dataset, LabelledImage, Problem
 from bonefx.evaluation.store import Journal, Store, read_ground_truth, read_results, to_rows
@@ -78,12 +78,6 @@ def run(options: argparse.Namespace) -> int:
         options.usage_error("--ground-truth is for --predictions, in place of --data")
     try:
         (_score_foreign if foreign else _evaluate)(options)
-    except BoneFXError as error:
-        _say(str(error))
-        return 1
-    except OSError as error:
-        _say(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
-        return 1
     except KeyboardInterrupt:
         _say("\nStopped. The same command goes on from here.")
         return 130
@@ -110,10 +104,7 @@ def _score_foreign(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     """Predict what is not stored yet, score all that is stored, publish it if asked to."""
-    try:
-        settings = Settings.from_env()
-    except ValueError as error:
-        raise RequestError(f"{error}.") from None
+    settings = Settings.from_env()
     if options.push:
         publish.check(settings)
     out = options.out or Path(METRICS)

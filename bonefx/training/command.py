@@ -11,7 +11,7 @@ from typing import Any
 
 from bonefx.detectors import MODELS
 from bonefx.detectors.base import Detector
-from bonefx.errors import BoneFXError, RequestError, WeightsError
+from bonefx.errors import RequestError, WeightsError
 from bonefx.training import recipes
 
 RECIPES = {"faster-rcnn": recipes.FASTER_RCNN, "yolo": recipes.YOLO}
@@ -53,12 +53,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; its exit status."""
     try:
         _train(options)
-    except BoneFXError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("\nStopped. Go on with --resume.", file=sys.stderr)
         return 130

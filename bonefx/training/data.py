@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import yaml
@@ -83,7 +83,8 @@ def load(root: Path) -> TrainingData:
         )
     if not len(dataset.bbox):
         raise DatasetError(f"{root}, {SPLIT}, has no lesion in any image: there is nothing to learn from.")
-    rows = [row for image in dataset.images for row in _rows(image)]
+    _, labels_dir = folder.folders(root, SPLIT)
+    rows = [row for image in dataset.images for row in _rows(labels_dir, image)]
     per_image = np.split(np.arange(len(rows)), np.cumsum(dataset.lesions)[:-1])
     samples = tuple(
         Sample(
@@ -128,15 +129,9 @@ def hold_out(data: TrainingData) -> tuple[TrainingData, Dataset]:
     return train, tuning
 
 
-def _rows(image: LabelledImage) -> list[tuple[int, np.ndarray]]:
+def _rows(labels_dir: Path, image: LabelledImage) -> list[tuple[int, np.ndarray]]:
     """Own class index and polygon of each label row of an image; `folder.load` has checked them."""
-    parts = PurePosixPath(image.file_name).parts
-    folder_of_images = image.path.parents[len(parts) - 1]
-    if folder_of_images.name == "images":  # SPLIT/images
-        folder_of_labels = folder_of_images.with_name("labels")
-    else:  # images/SPLIT
-        folder_of_labels = folder_of_images.parent.with_name("labels") / folder_of_images.name
-    file = folder_of_labels.joinpath(*parts).with_suffix(".txt")
+    file = labels_dir.joinpath(image.file_name).with_suffix(".txt")
     if not file.exists():
         return []
     rows = []

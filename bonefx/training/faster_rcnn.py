@@ -10,7 +10,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,19 @@ import yaml
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bonefx.detectors.base import Detector
 from bonefx.detectors.config import Architecture, Stage, detectron2_tree
 from bonefx.detectors.faster_rcnn import FasterRCNNDetector, TorchvisionModel, read_checkpoint
 from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
+from bonefx.training import CHECKPOINT, OnEpoch, OnStep
 from bonefx.training.batches import Batch, groups, loader, seed_step
 from bonefx.training.data import TrainingData
 from bonefx.training.recipes import FasterRCNNRecipe
 
-CHECKPOINT = "last.pth"
 FINAL = "model_final.pth"
 BEST = "model_best.pth"
 CHECKPOINT_SECONDS = 300.0
-
-OnStep = Callable[[int, int, Mapping[str, float]], None]
-OnEpoch = Callable[[int, Detector], bool]
 
 
 def train(

@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from bonefx.detectors import yolo as adapter  # first: it keeps Ultralytics from asking other hosts
-from bonefx.detectors.base import Detector
 from bonefx.errors import BoneFXError, WeightsError
+from bonefx.training import CHECKPOINT, OnEpoch, OnStep
 from bonefx.training.data import TrainingData
 from bonefx.training.recipes import YOLORecipe
 from bonefx.training.yolo_images import Images
@@ -34,12 +34,8 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
-CHECKPOINT = "last.pth"
 FINAL = "model_final.pt"
 BEST = "model_best.pt"
-
-OnStep = Callable[[int, int, Mapping[str, float]], None]
-OnEpoch = Callable[[int, Detector], bool]
 
 
 def train(

@@ -6,7 +6,7 @@ import atexit
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +64,15 @@ class Workspace:
     def forget(self, session: Session | None) -> Session:
         """Delete the files of a session: those made here and the upload itself, never an example."""
         if session is not None:
-            if session.folder is not None:
-                shutil.rmtree(session.folder, ignore_errors=True)
+            self.drop_results(session)
             if session.path is not None and session.example is None:
                 session.path.unlink(missing_ok=True)
         return Session()
 
-    def drop_results(self, session: Session) -> Session:
+    def drop_results(self, session: Session) -> None:
         """Delete what was made of an image that makes way for another; Gradio's cache ages the upload."""
         if session.folder is not None:
             shutil.rmtree(session.folder, ignore_errors=True)
-        return replace(session, folder=None, image=None, outcomes=())
 
     def _sweep(self) -> None:
         # Sessions whose browser vanished: their state may outlive the time that the page promises.

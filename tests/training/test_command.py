@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import pytest
 import torch
 
-from bonefx.training import command
+from bonefx.__main__ import main
 from tests.training import toy
 
 
@@ -18,10 +17,7 @@ def root(tmp_path_factory):
 
 
 def run(*arguments) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    options = parser.parse_args([str(argument) for argument in arguments])
-    return options.run(options)
+    return main(["train", *map(str, arguments)])
 
 
 SMALL = ("--epochs", 1, "--image-size", 96, "--device", "cpu")

@@ -22,11 +22,6 @@ TINY = toy.TINY_FASTER_RCNN
 
 
 @pytest.fixture(scope="module")
-def toys(tmp_path_factory):
-    return data.load(toy.write(tmp_path_factory.mktemp("toys") / "set"))
-
-
-@pytest.fixture(scope="module")
 def whole(toys, tmp_path_factory):
     """A run that was never stopped: its folder, its losses, and what its last detector found."""
     out, losses, found = tmp_path_factory.mktemp("whole"), [], []

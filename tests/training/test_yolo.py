@@ -26,11 +26,6 @@ BUNDLED = packaged("bundled") / "yolo26n_384.pt"
 
 
 @pytest.fixture(scope="module")
-def toys(tmp_path_factory):
-    return data.load(toy.write(tmp_path_factory.mktemp("toys") / "set"))
-
-
-@pytest.fixture(scope="module")
 def whole(toys, tmp_path_factory):
     """A run that was never stopped: its folder, its losses, and what its last detector found."""
     out, losses, found = tmp_path_factory.mktemp("whole"), [], []
