@@ -7,12 +7,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bonefx.detectors import MODELS
 from bonefx.detectors.base import Detector
 from bonefx.errors import RequestError, WeightsError
 from bonefx.training import recipes
+
+if TYPE_CHECKING:
+    from bonefx.training.data import TrainingData
 
 RECIPES = {"faster-rcnn": recipes.FASTER_RCNN, "yolo": recipes.YOLO}
 
@@ -46,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train on 85 %% of the images, and measure each epoch on the rest: for tuning",
     )
+    parser.add_argument(
+        "--phantoms",
+        type=_whole(1),
+        default=0,
+        metavar="N",
+        help="learn also from N synthetic phantoms, which are rendered into --out (default: 0)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -68,6 +78,7 @@ def _train(options: argparse.Namespace) -> None:
     chosen, held = data.hold_out(everything) if options.hold_out else (everything, None)
     recipe = RECIPES[options.model][options.recipe].adapted(options.epochs, options.image_size)
     device = _device(options.device)
+    phantoms = _render(options.phantoms, recipe.seed, options.out) if options.phantoms else None
 
     from tqdm import tqdm
 
@@ -79,6 +90,7 @@ def _train(options: argparse.Namespace) -> None:
         "recipe": {"name": options.recipe, **asdict(recipe)},
         "data": chosen.dataset.summary(),
         "held_out": held.summary() if held else None,
+        "phantoms": phantoms.dataset.summary() if phantoms else None,
         "initial_weights": describe(options.init) if options.init else None,
     }
     journal = Journal(options.out, identity, device, options.resume)
@@ -100,7 +112,7 @@ def _train(options: argparse.Namespace) -> None:
     with bar:
         files = _trainer(options.model)(
             recipe,
-            chosen,
+            chosen.mixed_with(phantoms) if phantoms else chosen,
             options.out,
             init=options.init,
             device=device,
@@ -110,6 +122,24 @@ def _train(options: argparse.Namespace) -> None:
         )
     journal.finish(files)
     print("\n".join(str(file) for file in files))
+
+
+def _render(count: int, seed: int, out: Path) -> TrainingData:
+    """Phantoms in a folder of the run, which a run that goes on finds there."""
+    from bonefx.training import data
+
+    folder = out / "phantoms"
+    if not (folder / "data.yaml").exists():  # it is written last
+        from bonefx.phantoms import make_dataset
+
+        print(f"rendering {count} phantoms", file=sys.stderr)
+        try:
+            make_dataset(folder, count, seed)
+        except ModuleNotFoundError as error:
+            raise RequestError(
+                f"Phantoms need the package {error.name}. Install the extra: pip install -e '.[phantoms]'"
+            ) from None
+    return data.load(folder)
 
 
 def _trainer(model: str) -> Any:

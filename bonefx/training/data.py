@@ -7,7 +7,7 @@ a third of the labels was never learnt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ class TrainingData:
     Attributes:
         dataset: the same images as ground truth.
         names: the data set's own classes.
-        samples: one an image, in the order of `dataset`.
+        samples: one an image, in the order of `dataset`; after them those of data that were mixed in.
     """
 
     dataset: Dataset
@@ -65,6 +65,19 @@ class TrainingData:
     def subset(self, indices: Sequence[int] | np.ndarray) -> TrainingData:
         """The images at these indices, which must rise."""
         return TrainingData(self.dataset.subset(indices), self.names, tuple(self.samples[i] for i in indices))
+
+    def mixed_with(self, other: TrainingData) -> TrainingData:
+        """The same data, and to learn from also the images of another set.
+
+        Raises:
+            DatasetError: the two do not have the same classes.
+        """
+        if other.names != self.names:
+            raise DatasetError(
+                f"The classes of {self.dataset.name} ({', '.join(self.names)}) are not those of "
+                f"{other.dataset.name} ({', '.join(other.names)})."
+            )
+        return replace(self, samples=self.samples + other.samples)
 
 
 def load(root: Path) -> TrainingData:

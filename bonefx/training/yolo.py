@@ -57,7 +57,8 @@ def train(
         out: folder of the run; `last.pth` in it, written after each epoch, is what `resume` continues.
         init: an Ultralytics checkpoint of the recipe's architecture, with whatever classes. Without it the
             weights start random: nothing is downloaded.
-        device: `cpu` (float32) or `cuda` (mixed with bfloat16 where the GPU has it).
+        device: `cpu` or `cuda`; the network runs in bfloat16 on a CPU and on a GPU that has it, the losses
+            in float32 on a CPU.
         resume: go on from `last.pth`, with everything else as it was; from the start where there is none yet.
         on_step: told the batch (from 1), the number of batches and the losses of an image.
         on_epoch: told the epoch (from 1) and a detector with the averaged weights; answers whether it is the
@@ -138,10 +139,25 @@ class Trainer(DetectionTrainer):
 
     def run_callbacks(self, event: str) -> None:
         """The trainer's own hooks, and none of the integrations with services that Ultralytics adds."""
-        if event == "on_train_epoch_start":
+        if event == "on_train_start" and self.device.type == "cpu":
+            self._use_bfloat16()
+        elif event == "on_train_epoch_start":
             self._begin_epoch()
         elif event == "on_train_batch_end":
             self._tell_losses()
+
+    def _use_bfloat16(self) -> None:
+        """Let the network run in bfloat16, which Ultralytics offers on a GPU only: half the time a step."""
+        self.model.to(memory_format=torch.channels_last)
+        own_loss = self.model.loss
+
+        def loss(batch: Mapping[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            images = batch["img"].contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                predictions = self.model.predict(images)
+            return own_loss(batch, _in_float32(predictions))
+
+        self.model.loss = loss
 
     def _begin_epoch(self) -> None:
         # Ultralytics gives a CPU one thread less than it has, here and whenever a model predicts.
@@ -236,6 +252,15 @@ def _tell(out: Path, epoch: int, on_epoch: OnEpoch) -> None:
         shutil.copyfile(out / FINAL, out / BEST)
 
 
+def _in_float32(predictions: Any) -> Any:
+    """The same nested dicts and lists with their tensors in float32."""
+    if isinstance(predictions, dict):
+        return {name: _in_float32(value) for name, value in predictions.items()}
+    if isinstance(predictions, (list, tuple)):
+        return [_in_float32(value) for value in predictions]
+    return predictions.float()
+
+
 def _arguments(recipe: YOLORecipe, device: str, scratch: Path) -> dict[str, Any]:
     """All that shapes the training, said explicitly: Ultralytics' defaults move."""
     return {
@@ -284,11 +309,10 @@ def _arguments(recipe: YOLORecipe, device: str, scratch: Path) -> dict[str, Any]
         "hsv_h": recipe.hsv_h,
         "hsv_s": recipe.hsv_s,
         "hsv_v": recipe.hsv_v,
+        "degrees": recipe.degrees,
         "fliplr": 0.5,
         "mosaic": 1.0,
-        **dict.fromkeys(
-            ("degrees", "shear", "perspective", "flipud", "bgr", "mixup", "cutmix", "copy_paste"), 0.0
-        ),
+        **dict.fromkeys(("shear", "perspective", "flipud", "bgr", "mixup", "cutmix", "copy_paste"), 0.0),
     }
 
 

@@ -56,6 +56,24 @@ def test_a_run_from_end_to_end(root, tmp_path, capsys, model, suffix):
     assert "another recipe" in capsys.readouterr().err
 
 
+def test_phantoms_are_learnt_from_and_said_to_be(root, tmp_path):
+    """Twelve images and four phantoms make four steps of four; the phantoms are there again on resuming."""
+    out = tmp_path / "run"
+    arguments = ("faster-rcnn", "--data", root, "--out", out, *SMALL)
+    assert run(*arguments, "--phantoms", 4) == 0
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert record["phantoms"]["images"] == 4
+    assert record["data"]["images"] == 12
+    assert (
+        len((out / "losses.jsonl").read_text(encoding="utf-8").splitlines())
+        == 16 // record["recipe"]["batch"]
+    )
+    rendered = {file: file.stat().st_mtime_ns for file in (out / "phantoms").rglob("*.png")}
+    assert run(*arguments, "--phantoms", 4, "--resume") == 0
+    assert {file: file.stat().st_mtime_ns for file in (out / "phantoms").rglob("*.png")} == rendered
+    assert run(*arguments, "--resume") == 1  # another run: without phantoms
+
+
 def bad_row(root):
     (root / "train/labels/arm0.txt").write_text("0 0.5 0.5 0.2")
 

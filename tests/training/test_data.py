@@ -105,3 +105,16 @@ def test_copies_of_an_image_stay_on_one_side(root):
 def test_too_few_to_hold_some_out(tmp_path):
     with pytest.raises(DatasetError, match="too few"):
         data.hold_out(data.load(toy.write(tmp_path / "one", images=1)))
+
+
+def test_other_data_are_mixed_in_only_where_the_classes_are_the_same(root, tmp_path):
+    one, two = data.load(root), data.load(toy.write(tmp_path / "two", images=3))
+    mixed = one.mixed_with(two)
+    assert mixed.samples == one.samples + two.samples
+    assert mixed.dataset is one.dataset
+    text = (tmp_path / "two" / "data.yaml").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    lines[1], lines[2] = lines[2], lines[1]
+    (tmp_path / "two" / "data.yaml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"classes of set .* are not those of two"):
+        one.mixed_with(data.load(tmp_path / "two"))
