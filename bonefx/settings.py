@@ -45,6 +45,10 @@ class Settings:
         hub: whether the Hub may be asked at all (`BONEFX_HUB=off`, or `HF_HUB_OFFLINE=1`).
         weights_dir: folder that is looked into before the Hub (`BONEFX_WEIGHTS_DIR`).
         frcnn_engine: `auto`, `torchvision` or `detectron2` (`BONEFX_FRCNN_ENGINE`).
+        runtime: on a CPU, `auto` lets OpenVINO take over from torch, `torch` does not (`BONEFX_RUNTIME`).
+        precision: of OpenVINO: `auto` is bfloat16 where the processor computes with it natively, `float32`
+            is never less than that (`BONEFX_PRECISION`).
+        cache_dir: folder for networks converted to OpenVINO (`bonefx` in `XDG_CACHE_HOME`).
     """
 
     repo_id: str = DEFAULT_REPO
@@ -60,6 +64,9 @@ class Settings:
     hub: bool = True
     weights_dir: Path = Path("weights")
     frcnn_engine: str = "auto"
+    runtime: str = "torch"  # not `auto`: what is made by hand writes nothing into the user's folders
+    precision: str = "auto"
+    cache_dir: Path = Path("~/.cache/bonefx")
 
     def __repr__(self) -> str:  # the token must not reach a log
         return f"Settings(repo_id={self.repo_id!r}, hub={self.hub}, weights_dir={str(self.weights_dir)!r})"
@@ -100,6 +107,11 @@ class Settings:
                 "BONEFX_FRCNN_ENGINE",
                 ("auto", "torchvision", "detectron2"),
             ),
+            runtime=_choice(get("BONEFX_RUNTIME", "auto"), "BONEFX_RUNTIME", ("auto", "torch")),
+            precision=_choice(
+                get("BONEFX_PRECISION", cls.precision), "BONEFX_PRECISION", ("auto", "float32")
+            ),
+            cache_dir=Path(get("XDG_CACHE_HOME", "~/.cache")) / "bonefx",
         )
 
 

@@ -23,6 +23,12 @@ from bonefx.settings import Settings
         ({"BONEFX_HUB": "off"}, {"hub": False}),
         ({"HF_HUB_OFFLINE": "1"}, {"hub": False}),
         ({"BONEFX_WEIGHTS_DIR": "/x"}, {"weights_dir": Path("/x")}),
+        ({}, {"runtime": "auto", "precision": "auto"}),
+        (
+            {"BONEFX_RUNTIME": "torch", "BONEFX_PRECISION": "float32"},
+            {"runtime": "torch", "precision": "float32"},
+        ),
+        ({"XDG_CACHE_HOME": "/x"}, {"cache_dir": Path("/x/bonefx")}),
         ({"HF_ENDPOINT": "http://127.0.0.1:1/"}, {"endpoint": "http://127.0.0.1:1"}),
     ],
 )
@@ -31,7 +37,10 @@ def test_the_environment_is_read(environ, expected):
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("name", ["BONEFX_HUB", "BONEFX_FRCNN_ENGINE", "HF_METRICS_REPO_TYPE"])
+@pytest.mark.parametrize(
+    "name",
+    ["BONEFX_HUB", "BONEFX_FRCNN_ENGINE", "BONEFX_RUNTIME", "BONEFX_PRECISION", "HF_METRICS_REPO_TYPE"],
+)
 def test_a_value_that_is_not_offered_is_named(name):
     with pytest.raises(ValueError, match=name):
         Settings.from_env({name: "perhaps"})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bonefx.detectors.base import Detector
+from bonefx.detectors.conversion_cache import Conversion
 from bonefx.errors import RequestError, SourceError, WeightsError
 from bonefx.hub import SourceProblem, Weights, WeightSources
 from bonefx.hub_client import OnProgress, Progress, ignore
@@ -20,13 +21,23 @@ from bonefx.settings import Settings
 def _load_faster_rcnn(weights: Weights, settings: Settings) -> Detector:
     from bonefx.detectors import faster_rcnn
 
-    return faster_rcnn.load(weights.path, weights.config, settings.frcnn_engine)
+    conversion = _conversion(faster_rcnn.__name__, weights, settings)
+    return faster_rcnn.load(weights.path, weights.config, settings.frcnn_engine, conversion)
 
 
 def _load_yolo(weights: Weights, settings: Settings) -> Detector:
     from bonefx.detectors import yolo
 
-    return yolo.load(weights.path)
+    return yolo.load(weights.path, _conversion(yolo.__name__, weights, settings))
+
+
+def _conversion(module: str, weights: Weights, settings: Settings) -> Conversion | None:
+    """How OpenVINO may take over; None where the settings leave it to torch."""
+    if settings.runtime == "torch":
+        return None
+    return Conversion(
+        module, weights.path, weights.sha256, weights.config, settings.precision, settings.cache_dir
+    )
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,16 @@ class Runtime:
 
 
 class Stopwatch:
-    """Milliseconds by stage: `with stopwatch("network"): ...`. A stage entered twice adds up."""
+    """Milliseconds by stage: `with stopwatch("network"): ...`. A stage entered twice adds up.
+
+    Attributes:
+        ms: the milliseconds.
+        runtime: what computed; the detector says so.
+    """
 
     def __init__(self) -> None:
         self.ms: dict[str, float] = {}
+        self.runtime: Runtime | None = None
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -53,7 +59,7 @@ class Detector(Protocol):
     """A loaded model.
 
     Attributes:
-        runtime: what it runs on.
+        runtime: what it would run on now; a faster one may take over between two detections.
         nms: how duplicate boxes are removed, in words that metrics files repeat.
         image_size: the longest side, in pixels, that the network sees.
     """
@@ -66,15 +72,28 @@ class Detector(Protocol):
         """Detections in an RGB uint8 image (h, w, 3): score at least 0.001, at most 300 of them.
 
         May be called from several threads. Framework habits (colour order, resizing, label mapping)
-        stay inside. Stages timed: preprocess, network, postprocess.
+        stay inside. Stages timed: preprocess, network, postprocess. `stopwatch.runtime` tells what
+        computed.
         """
+
+    def settle(self) -> None:
+        """Wait until `runtime` is the one that will be used from now on."""
 
 
 def processor_name() -> str:
     """The CPU's own name, as far as the system tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags() -> str:
+    """The CPU's instruction sets, which its name may leave open; empty where the system does not tell."""
+    return _cpuinfo("flags") or _cpuinfo("Features")
+
+
+def _cpuinfo(key: str) -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(key):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,17 +16,24 @@ from PIL import Image
 from torch import Tensor
 
 from bonefx.detections import Detections
-from bonefx.detectors.base import MIN_SCORE, Runtime, Stopwatch, processor_name
+from bonefx.detectors.acceleration import Acceleration
+from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
-from bonefx.detectors.network import FasterRCNN
+from bonefx.detectors.conversion_cache import Conversion
+from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import WeightsError
 from bonefx.labels import CLASSES
+
+if TYPE_CHECKING:  # it imports OpenVINO
+    from bonefx.detectors.openvino_network import OpenVINONetwork
 
 # Buffers that older Detectron2 versions saved; their values follow from the configuration.
 _DERIVED = re.compile(r"pixel_(mean|std)|proposal_generator\.anchor_generator\.cell_anchors\.\d+")
 
 
-def load(path: Path, config_path: Path | None, engine: str = "auto") -> FasterRCNNDetector:
+def load(
+    path: Path, config_path: Path | None, engine: str = "auto", conversion: Conversion | None = None
+) -> FasterRCNNDetector:
     """Load a checkpoint.
 
     Args:
@@ -33,25 +41,57 @@ def load(path: Path, config_path: Path | None, engine: str = "auto") -> FasterRC
         config_path: Detectron2 YAML of the training run; None takes the published model's settings.
         engine: `torchvision`, `detectron2`, or `auto`: Detectron2 where it is installed and can build
             this network, else torchvision.
+        conversion: how OpenVINO may take over from torchvision on a CPU; None leaves it to torch.
 
     Raises:
         WeightsError: the file is no such checkpoint, or the engine cannot run it.
     """
+    network, state = _build(path, config_path)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if engine == "detectron2" or (engine == "auto" and _detectron2_can_run(network.architecture)):
+        from bonefx.detectors.detectron2_engine import Detectron2Model
+
+        model: Any = Detectron2Model(network.architecture, network.config, state, device)
+        return FasterRCNNDetector(model, network.config, device)
+    detector = FasterRCNNDetector(TorchvisionModel(network.to(device)), network.config, device)
+    if conversion is not None and device.type == "cpu":
+        detector.accelerate(conversion)
+    return detector
+
+
+def convertible(path: Path, config_path: Path | None) -> torch.nn.Module:
+    """What `conversion` converts: `FasterRCNN.dense` with one flat tuple of outputs."""
+    return _Dense(_build(path, config_path)[0])
+
+
+class _Dense(torch.nn.Module):
+    float32_layers = ("__module.network.backbone.bottom_up.stem.",)
+
+    def __init__(self, network: FasterRCNN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        dense = self.network.dense(images)
+        return (*dense.features, *dense.objectness, *dense.deltas)
+
+
+def _build(path: Path, config_path: Path | None) -> tuple[FasterRCNN, dict[str, Tensor]]:
+    """The network of a checkpoint, ready to detect, and the checkpoint's tensors, which it shares."""
     state = read_checkpoint(path)
     config = FasterRCNNConfig() if config_path is None else FasterRCNNConfig.read(config_path)
     architecture = Architecture.from_shapes({name: tuple(value.shape) for name, value in state.items()})
     if architecture.classes != len(CLASSES):
         raise WeightsError(f"the checkpoint has {architecture.classes} classes, not {len(CLASSES)}")
-    network = FasterRCNN(architecture, config)
+    network = _empty(architecture, config)
     load_state(network, state)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if engine == "detectron2" or (engine == "auto" and _detectron2_can_run(architecture)):
-        from bonefx.detectors.detectron2_engine import Detectron2Model
+    return network.eval(), state
 
-        model: Any = Detectron2Model(architecture, config, state, device)
-    else:
-        model = TorchvisionModel(network.eval().to(device))
-    return FasterRCNNDetector(model, config, device)
+
+def _empty(architecture: Architecture, config: FasterRCNNConfig) -> FasterRCNN:
+    """A network whose tensors take no memory, and no time to fill with random numbers."""
+    with torch.device("meta"):
+        return FasterRCNN(architecture, config)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -73,7 +113,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def load_state(network: FasterRCNN, state: Mapping[str, Tensor]) -> None:
-    """Strict loading.
+    """Strict loading; the network shares the tensors of `state`.
 
     Raises:
         WeightsError: names the tensors that are missing, unknown or of another shape.
@@ -89,7 +129,7 @@ def load_state(network: FasterRCNN, state: Mapping[str, Tensor]) -> None:
     if problems:
         more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise WeightsError(f"the checkpoint does not fit the network: {'; '.join(problems[:5])}{more}")
-    network.load_state_dict(dict(state))
+    network.load_state_dict(dict(state), assign=True)
 
 
 def resize(rgb: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
@@ -131,35 +171,91 @@ class TorchvisionModel:
         with stopwatch("network"):
             dense = self.network.dense(images.to(next(self.network.parameters()).device))
         with stopwatch("postprocess"):
-            found = self.network.select(dense, [resized.shape[:2]])[0][0]
-            return (
-                found["boxes"].cpu().numpy(),
-                found["scores"].cpu().numpy(),
-                found["labels"].cpu().numpy() - 1,
-            )
+            return _select(self.network, dense, resized)
+
+
+class OpenVINOModel:
+    """The same with OpenVINO for `FasterRCNN.dense`.
+
+    Proposals, RoIAlign, box head and NMS stay torch's, in float32, whatever the precision of OpenVINO.
+    """
+
+    def __init__(self, network: FasterRCNN, dense: OpenVINONetwork) -> None:
+        """Of `network` the RoI heads are kept, and nothing else."""
+        self._network = _empty(network.architecture, network.config).eval()
+        self._network.roi_heads = network.roi_heads
+        self._dense = dense
+        self._lock = threading.Lock()
+
+    @torch.inference_mode()
+    def __call__(
+        self, resized: np.ndarray, stopwatch: Stopwatch
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        with stopwatch("preprocess"):
+            images = normalise(resized, self._network.config, self._network.divisor).numpy()
+        with self._lock:  # the features are OpenVINO's memory; copying them would cost more than waiting
+            with stopwatch("network"):
+                outputs = [torch.from_numpy(values) for values in self._dense(images)]
+            levels = len(outputs) // 3
+            dense = Dense(outputs[:levels], outputs[levels : 2 * levels], outputs[2 * levels :])
+            with stopwatch("postprocess"):
+                return _select(self._network, dense, resized)
+
+
+def _select(
+    network: FasterRCNN, dense: Dense, resized: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    found = network.select(dense, [resized.shape[:2]])[0][0]
+    return (
+        found["boxes"].cpu().numpy(),
+        found["scores"].cpu().numpy(),
+        found["labels"].cpu().numpy() - 1,
+    )
 
 
 class FasterRCNNDetector:
     """See `bonefx.detectors.base.Detector`. `model` maps a resized RGB image to boxes, scores, classes."""
 
     def __init__(self, model: Any, config: FasterRCNNConfig, device: torch.device) -> None:
-        self._model, self._config = model, config
+        self._config = config
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
-        self.runtime = Runtime(model.engine, "float32", name)
+        self._active = model, Runtime(model.engine, "float32", name)
+        self._acceleration: Acceleration | None = None
         self.nms = f"per class, IoU {config.nms:g}"
         self.image_size = config.max_size
 
+    @property
+    def runtime(self) -> Runtime:
+        return self._active[1]
+
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
         height, width = rgb.shape[:2]
+        model, stopwatch.runtime = self._active
         with stopwatch("preprocess"):
             resized = resize(rgb, self._config.min_size, self._config.max_size)
-        boxes, scores, class_ids = self._model(resized, stopwatch)
+        boxes, scores, class_ids = model(resized, stopwatch)
+        if self._acceleration is not None:
+            self._acceleration.begin()
         with stopwatch("postprocess"):
             scale = np.array([width / resized.shape[1], height / resized.shape[0]] * 2, np.float32)
             boxes = np.clip(boxes * scale, 0, np.array([width, height] * 2, np.float32))
-            keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= MIN_SCORE)
+            usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= MIN_SCORE)
+            keep = np.flatnonzero(usable)[:MAX_DETECTIONS]  # best first, and settings may allow more
             labels = tuple(CLASSES[i] for i in class_ids[keep])
             return Detections(boxes[keep], scores[keep], class_ids[keep], labels)
+
+    def settle(self) -> None:
+        if self._acceleration is not None:
+            self._acceleration.settle()
+
+    def accelerate(self, conversion: Conversion) -> None:
+        """Let OpenVINO take over from a `TorchvisionModel`: now if it can, else after the first detection."""
+
+        def take_over(dense: OpenVINONetwork) -> None:
+            self._active = OpenVINOModel(self._active[0].network, dense), dense.runtime
+
+        self._acceleration = Acceleration(conversion, torch.get_num_threads(), take_over)
+        self._acceleration.resume()
 
 
 def _detectron2_can_run(architecture: Architecture) -> bool:

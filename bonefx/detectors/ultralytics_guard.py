@@ -21,6 +21,7 @@ _open_image = PIL.Image.open
 
 import ultralytics  # noqa: E402
 from ultralytics.nn import tasks  # noqa: E402
+from ultralytics.nn.autobackend import AutoBackend  # noqa: E402, F401
 
 # Its own function tries to import a decoder that is not there when a file is no image.
 PIL.Image.open = _open_image

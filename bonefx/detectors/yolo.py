@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bonefx import labels, matching
 from bonefx.detections import Detections
+from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
-from bonefx.detectors.ultralytics_guard import VERSION, YOLO
+from bonefx.detectors.conversion_cache import Conversion
+from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend
 from bonefx.errors import WeightsError
+
+if TYPE_CHECKING:  # it imports OpenVINO
+    from bonefx.detectors.openvino_network import OpenVINONetwork
 
 IOU = 0.7
 
 
-def load(path: Path) -> YOLODetector:
+def load(path: Path, conversion: Conversion | None = None) -> YOLODetector:
     """Load a checkpoint without running code from it.
+
+    Args:
+        path: the checkpoint.
+        conversion: how OpenVINO may take over the network on a CPU; None leaves it to torch.
 
     Raises:
         WeightsError: it is no Ultralytics detection checkpoint, or has classes other than ours.
@@ -36,7 +46,53 @@ def load(path: Path) -> YOLODetector:
         class_ids = np.array([labels.class_id(names[i]) for i in range(len(names))])
     except KeyError as error:
         raise WeightsError(f"{path.name} has the class {error}, which is none of ours") from None
-    return YOLODetector(model, names, class_ids)
+    detector = YOLODetector(model, names, class_ids)
+    if conversion is not None and not torch.cuda.is_available():
+        detector.accelerate(conversion)
+    return detector
+
+
+def convertible(path: Path, config_path: Path | None) -> torch.nn.Module:
+    """What `conversion` converts: the network as `predict` runs it, decoded boxes and scores before NMS.
+
+    Raises:
+        WeightsError: the checkpoint has no one-to-many head left.
+    """
+    backend = AutoBackend(YOLO(path, task="detect").model, torch.device("cpu"), verbose=False, end2end=False)
+    if backend.end2end:
+        raise WeightsError(f"{path.name} has an NMS-free head alone")
+    backend.model.model[-1].dynamic = True  # compute the anchors anew for every image: they enter the trace
+    return _Decoded(backend.model)
+
+
+class _Decoded(torch.nn.Module):
+    # On the bundled weights, bfloat16 in the first two convolutions, a fiftieth of the work, makes two thirds
+    # of its whole error in the scores.
+    float32_layers = ("__module.network.model.0.", "__module.network.model.1.")
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images)[0]
+
+
+class _OpenVINOModule(torch.nn.Module):
+    """A network converted from `convertible`, in the place of the torch network that `predict` runs.
+
+    `predict` runs any module, and asks it for `names` and `stride` alone.
+    """
+
+    def __init__(self, network: OpenVINONetwork, replaced: torch.nn.Module) -> None:
+        super().__init__()
+        self._network, self.names, self.stride = network, replaced.names, replaced.stride
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _OpenVINOModule:
+        return self  # predict would copy it, to keep changes to itself
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._network(images.numpy())[0].copy())
 
 
 class YOLODetector:
@@ -52,28 +108,34 @@ class YOLODetector:
         self._model, self._names, self._class_ids = model, names, class_ids
         self._lock = threading.Lock()  # predict keeps state in the model
         self._device = "cuda:0" if torch.cuda.is_available() else "cpu"
+        self._acceleration: Acceleration | None = None
         self.image_size = int(model.overrides.get("imgsz", 640))
         name = torch.cuda.get_device_name(0) if self._device != "cpu" else processor_name()
         self.runtime = Runtime(f"ultralytics {VERSION}", "float32", name)
 
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
         bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-        threads = torch.get_num_threads()
         with self._lock:
-            result = self._model.predict(
-                bgr,
-                imgsz=self.image_size,
-                conf=MIN_SCORE,
-                iou=IOU,
-                max_det=MAX_DETECTIONS,
-                nms=None,
-                agnostic_nms=False,
-                device=self._device,
-                half=False,
-                verbose=False,
-                save=False,
-            )[0]
-        torch.set_num_threads(threads)  # predict leaves one core idle, also for whoever computes next
+            stopwatch.runtime = self.runtime
+            threads = torch.get_num_threads()
+            try:
+                result = self._model.predict(
+                    bgr,
+                    imgsz=self.image_size,
+                    conf=MIN_SCORE,
+                    iou=IOU,
+                    max_det=MAX_DETECTIONS,
+                    nms=None,
+                    agnostic_nms=False,
+                    device=self._device,
+                    half=False,
+                    verbose=False,
+                    save=False,
+                )[0]
+            finally:  # predict leaves one core idle, also for whoever computes next
+                torch.set_num_threads(threads)
+        if self._acceleration is not None:
+            self._acceleration.begin()
         for stage, source in (("preprocess",) * 2, ("network", "inference"), ("postprocess",) * 2):
             stopwatch.add(stage, result.speed[source])
         with stopwatch("postprocess"):
@@ -84,3 +146,22 @@ class YOLODetector:
             keep = matching.nms(found.xyxy, found.conf, IOU, class_ids)
             model_labels = tuple(self._names[i] for i in model_ids[keep])
             return Detections(found.xyxy[keep], found.conf[keep], class_ids[keep], model_labels)
+
+    def settle(self) -> None:
+        if self._acceleration is not None:
+            self._acceleration.settle()
+
+    def accelerate(self, conversion: Conversion) -> None:
+        """Let OpenVINO take over the network: now if it can, else after the first detection.
+
+        Preprocessing, NMS and all else stay Ultralytics', in float32, whatever the precision of OpenVINO.
+        """
+
+        def take_over(network: OpenVINONetwork) -> None:
+            with self._lock:
+                self._model.model = _OpenVINOModule(network, self._model.model)
+                self._model.predictor = self._model.ckpt = None  # both hold the torch network
+                self.runtime = network.runtime
+
+        self._acceleration = Acceleration(conversion, torch.get_num_threads(), take_over)
+        self._acceleration.resume()

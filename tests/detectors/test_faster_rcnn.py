@@ -72,6 +72,13 @@ def test_a_single_dark_pixel_is_an_image_too(detector):
     assert len(detector.detect(np.zeros((1, 1, 3), np.uint8), Stopwatch())) <= 300
 
 
+def test_no_setting_gives_more_detections_than_any_detector_may_return(checkpoint, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("TEST: {DETECTIONS_PER_IMAGE: 900}", encoding="utf-8")
+    detector = faster_rcnn.load(checkpoint, config, "torchvision")
+    assert len(detector.detect(IMAGES["square_640"], Stopwatch())) == 300
+
+
 BOX_LAYER = "roi_heads.box_head.fc1.weight"
 
 

@@ -137,6 +137,13 @@ def test_calls_from_several_threads_do_not_mix(detector):
         np.testing.assert_allclose(together[i], alone[i], atol=1e-6)
 
 
+def test_the_threads_are_left_alone_by_a_failure_too(detector):
+    threads = torch.get_num_threads()
+    with pytest.raises(ValueError):  # noqa: PT011  (whatever Ultralytics says)
+        yolo.load(BUNDLED).detect(np.zeros((0, 0, 3), np.uint8), Stopwatch())
+    assert torch.get_num_threads() == threads
+
+
 def test_ultralytics_leaves_pillow_and_the_threads_alone(detector):
     from PIL import Image, UnidentifiedImageError
 

@@ -1,0 +1,142 @@
+"""How a network passes from torch to OpenVINO while detections go on.
+
+The first detection on a machine is torch's. After it a background thread has the network converted, by a
+process that uses idle time only (see `convert`), loads the result and hands it over. The result stays on
+disk: from then on it is loaded together with the weights. Whatever fails leaves torch at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bonefx.detectors import conversion_cache
+from bonefx.detectors.conversion_cache import Conversion
+
+if TYPE_CHECKING:  # it imports OpenVINO
+    from bonefx.detectors.openvino_network import OpenVINONetwork
+
+_log = logging.getLogger(__name__)
+
+_one_at_a_time = threading.Lock()  # conversions in the background, whatever the number of models
+
+
+class Acceleration:
+    """The way of one network to OpenVINO. Safe to use from several threads."""
+
+    def __init__(
+        self, conversion: Conversion, threads: int, take_over: Callable[[OpenVINONetwork], None]
+    ) -> None:
+        """
+        Args:
+            conversion: what is converted.
+            threads: for each inference.
+            take_over: called once, from whatever thread, with the network that is used from now on.
+        """
+        self._conversion, self._threads, self._take_over = conversion, threads, take_over
+        self._lock = threading.Lock()
+        self._started = self._settled = self._awaited = False
+        self._idle_converter: subprocess.Popen[bytes] | None = None
+
+    def resume(self) -> None:
+        """Take over now if the converted network lies on disk."""
+        self._attempt(lambda: conversion_cache.find(self._conversion))
+
+    def begin(self) -> None:
+        """Have the network prepared in the background, unless that has begun; does not wait."""
+        if self._started:
+            return
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        threading.Thread(target=self._in_background, name="bonefx-acceleration", daemon=True).start()
+
+    def settle(self) -> None:
+        """Wait until it is clear what computes from now on. Nothing is left to idle time any more."""
+        with self._lock:
+            if self._settled:
+                return
+            self._started = self._awaited = True
+            if self._idle_converter is not None:
+                self._idle_converter.kill()
+        self._attempt(lambda: self._prepare(idle=False))
+
+    def _in_background(self) -> None:
+        with _one_at_a_time:
+            self._attempt(lambda: self._prepare(idle=True))
+
+    def _attempt(self, prepare: Callable[[], Path | None]) -> None:
+        """Load what `prepare` finds or makes, and hand it over; None leaves all as it is."""
+        try:
+            folder = prepare()
+            if folder is None:
+                return
+            from bonefx.detectors.openvino_network import OpenVINONetwork
+
+            with self._lock:
+                if not self._settled:
+                    self._take_over(OpenVINONetwork(folder, self._conversion.precision, self._threads))
+                    self._started = self._settled = True
+            _give_memory_back()
+        except Exception as error:  # whatever it is: torch goes on computing
+            with self._lock:
+                if not self._settled:
+                    name = self._conversion.weights.name
+                    _log.warning("torch computes %s, without OpenVINO: %s", name, error)
+                    self._started = self._settled = True
+
+    def _prepare(self, idle: bool) -> Path | None:
+        """The converted network's folder; see `_convert`."""
+        import bonefx.detectors.openvino_guard  # noqa: F401  (without OpenVINO all the work would be in vain)
+
+        return conversion_cache.find(self._conversion) or self._convert(idle)
+
+    def _convert(self, idle: bool) -> Path | None:
+        """Have the network converted by another process; None if `settle` does that meanwhile.
+
+        Raises:
+            RuntimeError: it failed; the text is the last line that the process has written.
+        """
+        package = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        with tempfile.TemporaryFile() as errors:
+            with self._lock:
+                if idle and self._awaited:
+                    return None
+                converter = subprocess.Popen(
+                    [sys.executable, "-m", "bonefx.detectors.convert", "idle" if idle else "now"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                )
+                if idle:
+                    self._idle_converter = converter
+            with converter.stdin as line:  # open until the end, or it would end with it
+                line.write(f"{self._conversion.to_json()}\n".encode())
+                line.flush()
+                status = converter.wait()
+            if idle and self._awaited:
+                return None
+            if status != 0:
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip()
+                raise RuntimeError(said.rpartition("\n")[2] or f"the conversion ended with {status}")
+        return conversion_cache.find(self._conversion)
+
+
+def _give_memory_back() -> None:
+    """Hand what the torch network has left to the system: glibc would keep much of it for later."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,89 @@
+"""The process that converts a network: `python -m bonefx.detectors.convert`, started by `acceleration`.
+
+A process of its own, so that nothing of it is felt in the one that answers: neither its memory, nor Python's
+lock held by a thread that gets no processor time, nor the crash of a library on a processor that it does not
+know. It runs with one thread and, if told so, only while the processor has nothing else to do.
+
+The first argument says `idle` or `now`. Standard input holds the `Conversion` as one line of JSON; when it
+ends, so does the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from bonefx.detectors import conversion_cache
+from bonefx.detectors.conversion_cache import Conversion
+
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+"""Largest error of an output, by root mean square: this shows a broken kernel, not a loss of accuracy."""
+
+
+def main() -> None:
+    """Convert, check the result against torch, and store it."""
+    conversion = Conversion.from_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    if sys.argv[1] == "idle":
+        _step_back()
+    if conversion_cache.sha256(conversion.weights) != conversion.sha256:
+        raise OSError(f"{conversion.weights} is not the file any more that was loaded")
+    conversion_cache.store(conversion, lambda folder: _convert(conversion, folder))
+
+
+def _convert(conversion: Conversion, folder: Path) -> None:
+    import torch
+
+    from bonefx.detectors.openvino_guard import openvino
+    from bonefx.detectors.openvino_network import NETWORK, OpenVINONetwork
+
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    network = importlib.import_module(conversion.module).convertible(conversion.weights, conversion.config)
+    images = torch.rand(1, 3, 128, 192)  # multiples of any stride; sides that differ
+    converted = openvino.convert_model(
+        network.eval(), example_input=images, input=[openvino.PartialShape([1, 3, -1, -1])]
+    )
+    for operation in converted.get_ops():
+        if operation.get_friendly_name().startswith(network.float32_layers):
+            operation.get_rt_info()["precise_0"] = ""  # the mark by which OpenVINO keeps float32
+    openvino.save_model(converted, folder / NETWORK, compress_to_fp16=False)
+    del converted
+    images = torch.rand(1, 3, 192, 128)
+    expected = network(images)
+    fast = OpenVINONetwork(folder, conversion.precision, threads=1)
+    _check(
+        expected if isinstance(expected, tuple) else (expected,), fast(images.numpy()), fast.runtime.precision
+    )
+
+
+def _check(expected: Any, found: Any, precision: str) -> None:
+    import torch
+
+    for reference, values in zip(expected, found, strict=True):
+        error = torch.from_numpy(values) - reference
+        relative = (error.square().mean() / reference.square().mean().clamp_min(1e-12)).sqrt()
+        if not relative <= _TOLERANCE[precision]:  # nor is NaN
+            raise ArithmeticError(f"OpenVINO's {precision} is off by {relative:.2g} of torch's values")
+
+
+def _step_back() -> None:
+    """Leave the processor to everything else, as far as the system offers that."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _end_with_the_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
