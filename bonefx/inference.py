@@ -1,16 +1,17 @@
-"""One radiograph in, each model's outcome out."""
+"""One radiograph in, each model's outcome out; that of the consensus is made of the models'."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bonefx.consensus import CONSENSUS, Consensus, fuse
 from bonefx.detections import Detections
-from bonefx.detectors import MODELS, Registry, default_registry, spec
+from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
 from bonefx.detectors.base import Runtime, Stopwatch
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.hub_client import Progress
@@ -18,6 +19,9 @@ from bonefx.images import Radiograph
 from bonefx.settings import NOTICE, ZERO_GPU
 
 SCHEMA_VERSION = 1
+
+CHOICES: Mapping[str, ModelSpec | Consensus] = {**MODELS, CONSENSUS.id: CONSENSUS}
+"""All that `run` can be asked for, by id: the models in the registry's order, then the consensus."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +35,13 @@ class Outcome:
         model: the model's id.
         detections: everything above the detectors' common floor; None after a failure.
         error: in a person's words, where the model failed.
-        weights: source, repo, revision, file and sha256 of the weights that were used.
-        runtime: what computed.
+        weights: source, repo, revision, file and sha256 of the weights that were used; None of a consensus.
+        runtime: what computed; None of a consensus.
         nms, image_size: with the weights, what a metrics file must share to belong to this outcome.
         timings_ms: milliseconds by stage.
         notes: for the person: on the image, and on why no better weights were used.
+        members: of a consensus, `model`, `weights`, `nms`, `image_size` and `runtime` of each model that it
+            is made of, as plain values; otherwise empty.
     """
 
     image: str
@@ -50,6 +56,7 @@ class Outcome:
     image_size: int = 0
     timings_ms: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
+    members: tuple[dict[str, Any], ...] = ()
 
     def to_result(self, threshold: float) -> dict[str, Any]:
         """The answer of API and command line (`schema_version` 1), with detections from `threshold` up."""
@@ -60,6 +67,7 @@ class Outcome:
             "height": self.height,
             "model": self.model,
             "weights": self.weights,
+            **({"members": list(self.members)} if self.members else {}),
             "runtime": None if self.runtime is None else vars(self.runtime),
             "threshold": threshold,
             "timings_ms": {stage: round(ms, 2) for stage, ms in (self.timings_ms or {}).items()},
@@ -88,46 +96,80 @@ def run(
     registry: Registry | None = None,
     progress: Callable[[str, Progress], None] = lambda model_id, progress: None,
 ) -> tuple[Outcome, ...]:
-    """Run each model on the image.
+    """Run each model on the image, once, and make the consensus of what they found if that is asked for.
 
-    One model's failure is its outcome's `error`; the others are not touched by it.
+    One model's failure is its outcome's `error`, and the consensus' if it is a member of it; the others are
+    not touched by it.
 
     Args:
         radiograph: the image.
-        model_ids: ids of the registry's models, in the order of the answer.
+        model_ids: ids of `CHOICES`, in the order of the answer.
         registry: the models; None takes those of this process.
-        progress: told the model's id and what it waits for, while weights are fetched and loaded and
-            before the forward passes. What it raises ends the run: that is how a caller cancels.
+        progress: told the id of a model of the registry and what it waits for, while weights are fetched and
+            loaded and before the forward passes. What it raises ends the run: that is how a caller cancels.
 
     Raises:
-        RequestError: a model is unknown.
+        RequestError: an id is unknown.
     """
     for model_id in model_ids:
-        spec(model_id)
+        if model_id not in CHOICES:
+            raise RequestError(f"There is no model {model_id!r}. The models are: {', '.join(CHOICES)}.")
     models = registry or default_registry()
+    needed = tuple(dict.fromkeys(each for model_id in model_ids for each in _runs(model_id)))
     failures: dict[str, str] = {}
-    for model_id in model_ids:
+    for model_id in needed:
         try:
             models.get(model_id, lambda step, model_id=model_id: progress(model_id, step))
         except BoneFXError as error:
             failures[model_id] = str(error)
-    ready = tuple(model_id for model_id in model_ids if model_id not in failures)
+    ready = tuple(model_id for model_id in needed if model_id not in failures)
     for model_id in ready:
         progress(model_id, Progress("looking for fractures"))
     answers = _forward(radiograph.rgb, ready, _portable(registry)) if ready else []
     made = dict(zip(ready, answers, strict=True))
     facts = {"image": radiograph.name, "width": radiograph.width, "height": radiograph.height}
-    outcomes = []
-    for model_id in model_ids:
-        if model_id in failures:
-            outcomes.append(
-                Outcome(**facts, model=model_id, error=failures[model_id], notes=radiograph.notes)
-            )
-        else:
-            values = made[model_id]
-            notes = (*radiograph.notes, *values.pop("notes"))
-            outcomes.append(Outcome(**facts, model=model_id, notes=notes, **values))
-    return tuple(outcomes)
+    outcomes: dict[str, Outcome] = {}
+    for model_id in needed:
+        values = made.get(model_id) or {"error": failures[model_id], "notes": ()}
+        notes = (*radiograph.notes, *values.pop("notes"))
+        outcomes[model_id] = Outcome(**facts, model=model_id, notes=notes, **values)
+    if CONSENSUS.id in model_ids:
+        members = [outcomes[model_id] for model_id in CONSENSUS.members]
+        values = _fused(members, len(radiograph.notes))
+        notes = (*radiograph.notes, *values.pop("notes"))
+        outcomes[CONSENSUS.id] = Outcome(**facts, model=CONSENSUS.id, notes=notes, **values)
+    return tuple(outcomes[model_id] for model_id in model_ids)
+
+
+def _runs(model_id: str) -> tuple[str, ...]:
+    """The models that must run for this answer."""
+    return CONSENSUS.members if model_id == CONSENSUS.id else (model_id,)
+
+
+def _fused(members: Sequence[Outcome], image_notes: int) -> dict[str, Any]:
+    """The consensus as fields of its own outcome; the first notes of its members' are the image's."""
+    values: dict[str, Any] = {
+        "notes": [f"{MODELS[m.model].name}: {note}" for m in members for note in m.notes[image_notes:]],
+        "members": tuple(
+            {
+                "model": member.model,
+                "weights": member.weights,
+                "nms": member.nms,
+                "image_size": member.image_size,
+                "runtime": None if member.runtime is None else vars(member.runtime),
+            }
+            for member in members
+        ),
+    }
+    failed = [f"{MODELS[member.model].name}: {member.error}" for member in members if member.error]
+    if failed:
+        return {**values, "error": f"There is no consensus without both models. {' '.join(failed)}"}
+    stopwatch = Stopwatch()
+    for member in members:
+        stopwatch.add(member.model, member.timings_ms["total"])
+    with stopwatch("fusion"):
+        values["detections"] = fuse([member.detections for member in members])
+    return {**values, "timings_ms": {**stopwatch.ms, "total": sum(stopwatch.ms.values())}}
 
 
 def prepare(registry: Registry) -> None:
@@ -161,7 +203,6 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
         detector, stopwatch = loaded.detector, Stopwatch()
         answer = {
             "weights": loaded.weights.to_record(),
-            "runtime": detector.runtime,
             "nms": detector.nms,
             "image_size": detector.image_size,
             "notes": loaded.notes,
@@ -174,7 +215,8 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
         except Exception:
             _log.exception("%s failed", model_id)
             answer["error"] = "The model failed on this image for an unexpected reason; the log has details."
-        answers.append({**answer, "timings_ms": stopwatch.ms})
+        runtime = stopwatch.runtime or detector.runtime
+        answers.append({**answer, "runtime": runtime, "timings_ms": stopwatch.ms})
     return answers
 
 

@@ -47,12 +47,26 @@ def test_a_box_is_drawn_on_its_corners_and_nowhere_else():
         ("solid", 1, 1),
         ("dashed", 0.5, 0.75),
         ("dotted", 0.3, 0.55),
+        ("dash-dot", 0.6, 0.75),
     ],
 )
 def test_styles_differ_without_colour(style, least, most):
     drawn = painted(annotate(blank(700, 800, 128), found((100, 300, 700, 600)), style=style))
     assert drawn[600, 100] and drawn[600, 700]  # both corners  # noqa: PT018
     assert least <= drawn[600, 100:701].mean() <= most
+
+
+def test_between_two_dashes_there_is_a_dot():
+    drawn = painted(annotate(blank(700, 800, 128), found((100, 300, 700, 600)), style="dash-dot"))
+    side = "".join("-" if each else " " for each in drawn[600, 100:701])
+    lengths = [len(piece) for piece in side.split()]
+    assert len(lengths) > 10
+    assert len(set(lengths[::2])) == len(set(lengths[1::2])) == 1
+    assert lengths[0] > 3 * lengths[1]
+
+
+def test_every_kind_of_box_has_its_own_line():
+    assert len({look["style"] for look in MODEL_STYLES.values()}) == len(MODEL_STYLES)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 
 import bonefx
 from bonefx import detectors, images, inference
+from bonefx.consensus import fuse
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, ImageError, RequestError, WeightsError
-from bonefx.settings import NOTICE, Settings
+from bonefx.settings import NOTICE, Settings, packaged
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +128,88 @@ def test_one_models_failure_leaves_the_others_result(radiograph, monkeypatch, lo
 
 
 def test_an_unknown_model_is_refused_before_anything_runs(registry, radiograph):
-    with pytest.raises(RequestError, match="no model 'x'"):
+    with pytest.raises(RequestError, match=r"no model 'x'\. The models are: faster-rcnn, yolo, consensus"):
         inference.run(radiograph, ["yolo", "x"], registry)
+
+
+# The consensus
+
+
+def test_the_consensus_is_made_of_its_members_detections(registry):
+    radiograph = images.read(packaged("examples") / "wrist-1.png")  # both models find something in it
+    asked = ["consensus", "yolo", "faster-rcnn"]
+    consensus, yolo, rcnn = inference.run(radiograph, asked, registry)
+    expected = fuse([rcnn.detections, yolo.detections])  # in this order, whatever was asked for first
+    assert (consensus.model, consensus.error) == ("consensus", None)
+    assert len(consensus.detections) > 0
+    assert np.array_equal(consensus.detections.boxes, expected.boxes)
+    assert np.array_equal(consensus.detections.scores, expected.scores)
+
+
+def test_its_members_run_once_each(registry, radiograph, monkeypatch):
+    ran = []
+    real = inference._forward
+    monkeypatch.setattr(
+        inference, "_forward", lambda rgb, ids, *more: ran.append(ids) or real(rgb, ids, *more)
+    )
+    told = set()
+    for asked in (["consensus"], ["yolo", "consensus"], ["consensus", "consensus"]):
+        inference.run(radiograph, asked, registry, lambda model_id, step: told.add(model_id))
+    assert [sorted(ids) for ids in ran] == [["faster-rcnn", "yolo"]] * 3  # one call, for the one GPU
+    assert told == set(MODELS)
+
+
+def test_a_consensus_says_all_that_it_rests_on(registry, radiograph):
+    noted = replace(radiograph, notes=("of the image",))
+    consensus, rcnn, yolo = inference.run(noted, ["consensus", *MODELS], registry)
+    result = json.loads(json.dumps(consensus.to_result(0.0)))
+    assert list(result) == [
+        "schema_version", "image", "width", "height", "model", "weights", "members", "runtime", "threshold",
+        "timings_ms", "notes", "notice", "detections",
+    ]  # fmt: skip
+    assert result["weights"] is result["runtime"] is None
+    for member, outcome in zip(result["members"], (rcnn, yolo), strict=True):
+        own = json.loads(json.dumps(outcome.to_result(0.0)))
+        assert list(member) == ["model", "weights", "nms", "image_size", "runtime"]
+        assert {key: own[key] for key in ("model", "weights", "runtime")}.items() <= member.items()
+        assert (member["nms"], member["image_size"]) == (outcome.nms, outcome.image_size)
+    *parts, total = consensus.timings_ms.values()
+    assert list(consensus.timings_ms) == ["faster-rcnn", "yolo", "fusion", "total"]
+    assert total == pytest.approx(sum(parts))
+    notes = [
+        f"{name}: {note}" for name, one in (("Faster R-CNN", rcnn), ("YOLO", yolo)) for note in one.notes[1:]
+    ]
+    assert result["notes"] == ["of the image", *notes]
+    assert notes
+    assert "members" not in rcnn.to_result(0.0)
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (_no_weights, "YOLO: No weights of YOLO could be used.*of something else"),
+        (lambda weights, settings: _Breaks(), "YOLO: The model failed on this image"),
+    ],
+)
+def test_a_members_failure_is_the_consensus_error(radiograph, monkeypatch, load, words):
+    monkeypatch.setitem(detectors.MODELS, "yolo", replace(MODELS["yolo"], load=load))
+    asked = ["consensus", "faster-rcnn"]
+    consensus, rcnn = inference.run(radiograph, asked, Registry(Settings(hub=False)))
+    assert rcnn.error is None
+    assert consensus.detections is None
+    assert re.match(f"There is no consensus without both models. {words}", consensus.error)
+    result = json.loads(json.dumps(consensus.to_result(0.25)))
+    assert [member["model"] for member in result["members"]] == ["faster-rcnn", "yolo"]
+    assert result["members"][0]["weights"] == rcnn.weights
+
+
+def test_choices_are_the_models_then_the_consensus():
+    assert list(inference.CHOICES) == [*MODELS, "consensus"]
+    for model_id, choice in inference.CHOICES.items():
+        assert choice.id == model_id
+        assert choice.name
+        assert choice.summary.endswith(".")
+        assert choice.metrics_filename(Settings()).endswith(".json")
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.5", True, None])

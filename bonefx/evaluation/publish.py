@@ -9,7 +9,7 @@ from pathlib import Path
 from bonefx import hub
 from bonefx.errors import SourceError
 from bonefx.evaluation.report import Report
-from bonefx.evaluation.summary import headline, markdown_table
+from bonefx.evaluation.summary import headlines, markdown_table
 from bonefx.settings import NOTICE, Settings
 
 _CARD = """\
@@ -38,7 +38,8 @@ Intervals are 95 %, by bootstrap over images. Measured on the split `{split}` of
 ## Files
 
 - {metrics}: the metrics, as the BoneFX app fetches them, with weight hashes, versions and operating points.
-- `predictions/*.json`, one for each model: what it predicted, as a COCO results list.
+- `predictions/*.json`, one for each model: what it predicted, as a COCO results list. A consensus has none:
+  `python -m bonefx evaluate --rescore` fuses it from those of both models.
 - `predictions/*.run.json`: which weights, libraries and settings made the predictions.
 - `predictions/ground_truth.json`: the boxes that were to be found (COCO), and the SHA-256 of each image. The
   images are not here.
@@ -89,14 +90,15 @@ def card(reports: Mapping[str, Report]) -> str:
     Args:
         reports: on one data set, by file name.
     """
-    first, *others = reports.values()
+    made = list(reports.values())
+    first = made[0]
     dataset = first["dataset"]
     return _CARD.format(
         title=json.dumps(f"BoneFX metrics on {dataset['name']}, {dataset['split']}"),  # quoted as YAML wants
         notice=NOTICE,
         dataset=dataset["name"],
-        headline=headline(first, *others[:1]),
-        table=markdown_table(list(reports.values())),
+        headline=" ".join(headlines(made)),
+        table=markdown_table(made),
         metrics=", ".join(f"`{name}`" for name in reports),
         protocol=first["protocol"],
         **{key: dataset[key] for key in ("split", "images", "fracture_free", "boxes", "problems")},

@@ -113,10 +113,12 @@ def applies_to(
     sha256: str | Sequence[str],
     nms: str | Sequence[str],
     image_size: int | Sequence[int],
+    method: str | None = None,
 ) -> bool:
     """Whether the figures are those of these weights, run this way.
 
     For a consensus, each argument is a sequence with one entry per weight file; their order is free.
+    `method` is how they were fused, in the words of the report.
     """
     used = (
         [(sha256, nms, image_size)]
@@ -124,8 +126,10 @@ def applies_to(
         else list(zip(sha256, nms, image_size, strict=True))
     )
     members = report["detector"]["members"]
-    return bool(members) and Counter(used) == Counter(
-        (m["sha256"], m["nms"], m["image_size"]) for m in members
+    return (
+        bool(members)
+        and report["detector"]["method"] == method
+        and Counter(used) == Counter((m["sha256"], m["nms"], m["image_size"]) for m in members)
     )
 
 

@@ -1,7 +1,7 @@
 """`python -m bonefx evaluate`: predict a split, score it by the protocol, write and publish the metrics.
 
 Predicting and scoring are apart: predictions are stored first (`bonefx.evaluation.store`), and every metrics
-file is made from what is stored.
+file is made from what is stored; that of the consensus from what is stored of its members.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from tqdm import tqdm
 
 import bonefx
 from bonefx import images
+from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS, Loaded, ModelSpec, Registry
 from bonefx.detectors.base import Stopwatch
 from bonefx.errors import BoneFXError, DatasetError, ImageError, MetricsError
-from bonefx.evaluation import compare, folder, publish, report, score
+from bonefx.evaluation import compare, consensus, folder, publish, report, score
 from bonefx.evaluation.dataset import Dataset, LabelledImage, Problem
 from bonefx.evaluation.store import Journal, Store, read_ground_truth, read_results, to_rows
-from bonefx.evaluation.summary import headline, markdown_table
+from bonefx.evaluation.summary import headline, headlines, markdown_table
+from bonefx.inference import CHOICES
 from bonefx.settings import Settings, packaged
 
 METRICS = "precomputed_metrics"
 PREDICTIONS = "predictions"  # the store, in the folder of the metrics
 
-_PREDICT_WITH = ("pillow", "opencv-python", "opencv-python-headless", "torch", "torchvision")
+_PREDICT_WITH = ("pillow", "opencv-python", "opencv-python-headless", "torch", "torchvision", "openvino")
 _SCORE_WITH = ("numpy", "pycocotools")
 
 T = TypeVar("T")
@@ -118,8 +120,8 @@ def _evaluate(options: argparse.Namespace) -> None:
                 _predict(model, registry, dataset, store)
     reports, files = _score_stored(store, settings)
     reports = {name: _write(made, out / name) for name, made in reports.items()}
-    first, *others = reports.values()
-    print(f"{markdown_table([first, *others])}\n{headline(first, *others[:1])}")
+    made = list(reports.values())
+    print(markdown_table(made), *headlines(made), sep="\n")
     if options.push:
         pushed = publish.push(settings, out, reports, files)
         print(f"Published: {pushed.url}" if pushed.changed else f"Nothing changed: {pushed.url}")
@@ -152,6 +154,7 @@ def _predict(model: ModelSpec, registry: Registry, dataset: Dataset, store: Stor
     _show("")
     for note in loaded.notes:
         _say(f"{model.name}: {note}")
+    loaded.detector.settle()  # one runtime for all images, and for the key
     key, stored = _key(loaded, dataset), store.run(model.id)
     if stored and stored.key == key:
         _say(f"{model.name}: {store.predictions(model.id)} is up to date.")
@@ -216,7 +219,7 @@ def _detect(loaded: Loaded, model: ModelSpec, image: LabelledImage, image_id: in
 
 
 def _score_stored(store: Store, settings: Settings) -> tuple[dict[str, report.Report], list[Path]]:
-    """Score all that is stored, each model compared with the others.
+    """Score all that is stored, and the consensus where its members are, each compared with the others.
 
     Returns:
         Reports by the file name under which the app fetches them, and the files that they were made from.
@@ -230,21 +233,29 @@ def _score_stored(store: Store, settings: Settings) -> tuple[dict[str, report.Re
             del runs[model_id]
     if not runs:
         raise DatasetError(f"{store.folder} holds no predictions: evaluate with --data.")
+    facts: dict[str, dict[str, Any]] = {
+        model_id: {"detector": made.detector, "versions": made.key["versions"], "timing": made.timing}
+        for model_id, made in runs.items()
+    }
     scores = {model_id: score(dataset, read_results(store.predictions(model_id))) for model_id in runs}
+    if all(member in runs for member in CONSENSUS.members):
+        facts[CONSENSUS.id] = consensus.described([facts[member] for member in CONSENSUS.members])
+        stored = [read_results(store.predictions(member)) for member in CONSENSUS.members]
+        scores[CONSENSUS.id] = score(dataset, consensus.results(dataset, stored))
     reports = {}
-    for model_id, made in runs.items():
-        reports[MODELS[model_id].metrics_filename(settings)] = report.build(
+    for model_id, mine in facts.items():
+        versions = {**mine["versions"], **_versions(_SCORE_WITH)}
+        comparisons = [
+            {"detector": facts[other]["detector"], **compare(scores[model_id], scores[other])}
+            for other in facts
+            if other != model_id
+        ]
+        reports[CHOICES[model_id].metrics_filename(settings)] = report.build(
             dataset,
             scores[model_id],
-            made.detector,
+            **{**mine, "versions": versions},
             created=_now(),
-            versions={**made.key["versions"], **_versions(_SCORE_WITH)},
-            timing=made.timing,
-            comparisons=[
-                {"detector": runs[other].detector, **compare(scores[model_id], scores[other])}
-                for other in runs
-                if other != model_id
-            ],
+            comparisons=comparisons,
         )
     return reports, [store.ground_truth, *(path for model_id in runs for path in store.files(model_id))]
 

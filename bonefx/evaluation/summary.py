@@ -34,6 +34,21 @@ def headline(report: Report, other: Report | None = None) -> str:
     return sentence + "."
 
 
+def headlines(reports: Sequence[Report]) -> list[str]:
+    """`headline` of the first two, then one of each further report with how it differs from those before."""
+    said = [headline(*reports[:2])]
+    for number, further in enumerate(reports[2:], 2):
+        words = headline(further)
+        if further["dataset"]["boxes"]:
+            verdicts = (
+                f"gainst {before['detector']['name']}, {_verdict(further, before, 'any_fracture')}"
+                for before in reports[:number]
+            )
+            words += f" A{'; a'.join(verdicts)}."
+        said.append(words)
+    return said
+
+
 def markdown_table(reports: Sequence[Report]) -> str:
     """One row a report, as Markdown. Intervals are 95 %; a dash is what nobody measured."""
     head = (

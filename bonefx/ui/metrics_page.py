@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
-from bonefx.detectors import MODELS
+from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report, summary
 from bonefx.evaluation.report import Report
+from bonefx.inference import CHOICES
 from bonefx.settings import NOTICE
 from bonefx.ui import plots, tables
 from bonefx.ui.axes import Look
@@ -30,17 +32,19 @@ def top_html(store: MetricsStore, shown: Mapping[str, Entry], in_use: InUse) -> 
         in_use: what they must belong to.
     """
     reports = [entry.report for entry in shown.values()]
-    sentences = [summary.headline(*reports[:2])] if reports else ["There are no such figures."]
-    sentences += [summary.headline(each) for each in reports[2:]]
+    first, *further = summary.headlines(reports) if reports else ["There are no such figures."]
     items = []
-    for model_id, model in MODELS.items():
+    for model_id, model in CHOICES.items():
         entry = shown.get(model_id)
-        said = _source(store, entry, in_use.get(model_id)) if entry else "no such figures."
+        if entry is None and model_id == CONSENSUS.id:
+            continue  # whoever publishes metrics of the models need not publish any of it
+        said = _source(store, entry, _used(model_id, in_use)) if entry else "no such figures."
         color = _look(model_id).color
         items.append(f'<li style="--mark:{color}"><b>{escape(model.name)}:</b> {text(said)}</li>')
     items += [f'<li class="problem">{escape(problem)}</li>' for problem in store.problems()]
     asking = "" if store.settled() else "<p role='status'>Asking the Hub for newer figures…</p>"
-    headline = f"<h2 class='headline'>{text(' '.join(sentences))}</h2>"
+    headline = f"<h2 class='headline'>{text(first)}</h2>"
+    headline += "".join(f"<p class='further'>{text(words)}</p>" for words in further)
     return wrap(f"{headline}<ul class='sources'>{''.join(items)}</ul>{asking}")
 
 
@@ -55,7 +59,7 @@ def body_html(
         brought: the report of somebody's own predictions.
     """
     series = [
-        Series(MODELS[model_id].name, entry.report, _look(model_id), store.place(entry))
+        Series(CHOICES[model_id].name, entry.report, _look(model_id), store.place(entry))
         for model_id, entry in shown.items()
     ]
     files = [(Path(entry.file).name, entry.report) for entry in shown.values()]
@@ -91,24 +95,34 @@ def _look(model_id: str) -> Look:
     return plots.LOOKS.get(model_id, plots.FURTHER_MODEL)
 
 
-def _source(store: MetricsStore, entry: Entry, used: tuple[str, str, int] | None) -> str:
+def _used(model_id: str, in_use: InUse) -> tuple[Any, Any, Any] | None:
+    """SHA-256, NMS mode and image size; of the consensus those of all members. None: not known yet."""
+    if model_id != CONSENSUS.id:
+        return in_use.get(model_id)
+    if not in_use.keys() >= set(CONSENSUS.members):
+        return None
+    sha256, nms, image_size = zip(*(in_use[member] for member in CONSENSUS.members), strict=True)
+    return sha256, nms, image_size
+
+
+def _source(store: MetricsStore, entry: Entry, used: tuple[Any, Any, Any] | None) -> str:
     note = f" {entry.note}" if entry.note else ""
     return f"{KINDS[entry.report['kind']]}; {store.where(entry)}.{note} {_belongs(store, entry, used)}"
 
 
-def _belongs(store: MetricsStore, entry: Entry, used: tuple[str, str, int] | None) -> str:
+def _belongs(store: MetricsStore, entry: Entry, used: tuple[Any, Any, Any] | None) -> str:
     """Whether the figures are those of the weights in use."""
     if used is None:
-        return (
-            "The model is not loaded yet, so it is not known whether these figures are those of its weights."
-        )
-    if report.applies_to(entry.report, *used):
+        who = "Not all of its models are" if entry.model == CONSENSUS.id else "The model is not"
+        return f"{who} loaded yet, so it is not known whether these figures are those of its weights."
+    if entry.applies_to(*used):
         return "These are the figures of the weights in use."
     said = "These are the figures of other weights than those in use."
     if not entry.report["detector"]["members"]:
         said = "The report does not name its weights, so nobody can tell whether they are those in use."
     better = store.find(entry.model, *used)
-    weights = f"the weights in use (SHA-256 {used[0][:12]}…)"
+    hashes = [used[0]] if isinstance(used[0], str) else used[0]
+    weights = f"the weights in use (SHA-256 {', '.join(f'{sha256[:12]}…' for sha256 in hashes)})"
     if better is None:
         return f"{said} No figures are known of {weights}."
     return f"{said} Those of {weights} are {store.place(better)}."

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bonefx.detectors import MODELS, ModelSpec
+from bonefx.consensus import CONSENSUS, Consensus
+from bonefx.detectors import ModelSpec
 from bonefx.errors import BoneFXError, MetricsError
 from bonefx.evaluation import report
 from bonefx.evaluation.report import Report
 from bonefx.evaluation.run import METRICS, PREDICTIONS
 from bonefx.evaluation.store import Store
 from bonefx.hub import fetch_metrics
-from bonefx.inference import Outcome
+from bonefx.inference import CHOICES, Outcome
 from bonefx.settings import Settings, packaged
 
 REFRESH_SECONDS = 300.0
@@ -32,10 +33,10 @@ FIRST_ANSWER_SECONDS = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A report of one model, and where it came from.
+    """A report of one model or of the consensus, and where it came from.
 
     Attributes:
-        model: the model's id.
+        model: its id, of `bonefx.inference.CHOICES`.
         report: as `bonefx.evaluation.report` reads it.
         source: `hub` or `packaged`.
         file: the file's name.
@@ -53,9 +54,16 @@ class Entry:
     fetched: float | None = None
     note: str = ""
 
+    def applies_to(self, *used: Any) -> bool:
+        """Whether the figures are those of the weights in use; arguments as of `MetricsStore.find`."""
+        method = CONSENSUS.method if self.model == CONSENSUS.id else None
+        return report.applies_to(self.report, *used, method)
+
 
 class MetricsStore:
-    """The reports of all models. One for the process, made when the app is built; safe to use from threads.
+    """The reports of all models, the consensus counted as one of them.
+
+    One for the process, made when the app is built; safe to use from threads.
 
     Args:
         settings: where the Hub's files are.
@@ -90,7 +98,7 @@ class MetricsStore:
 
         Never waits for the Hub, but has it asked in the background when its last answer is old.
         """
-        return {model_id: entries[0] for model_id in MODELS if (entries := self._of(model_id))}
+        return {model_id: entries[0] for model_id in CHOICES if (entries := self._of(model_id))}
 
     def packaged(self, kind: str) -> dict[str, Entry]:
         """By model id, the packaged report that is `measured` or `reported`. Who has none is left out."""
@@ -105,17 +113,27 @@ class MetricsStore:
         self._read_packaged()
         return self._problems
 
-    def find(self, model_id: str, sha256: str, nms: str, image_size: int) -> Entry | None:
-        """The report, of any source, of these weights when they are run this way."""
-        return next(
-            (e for e in self._of(model_id) if report.applies_to(e.report, sha256, nms, image_size)), None
-        )
+    def find(
+        self,
+        model_id: str,
+        sha256: str | Sequence[str],
+        nms: str | Sequence[str],
+        image_size: int | Sequence[int],
+    ) -> Entry | None:
+        """The report, of any source, of these weights when they are run this way.
+
+        For the consensus, each argument is a sequence with one entry for each member.
+        """
+        return next((e for e in self._of(model_id) if e.applies_to(sha256, nms, image_size)), None)
 
     def report_for(self, outcome: Outcome) -> Report | None:
         """The report that belongs to an outcome's weights, NMS mode and image size; None without one."""
-        if outcome.weights is None:
+        own = {"weights": outcome.weights, "nms": outcome.nms, "image_size": outcome.image_size}
+        used = outcome.members or (own,)
+        if any(each["weights"] is None for each in used):
             return None
-        entry = self.find(outcome.model, outcome.weights["sha256"], outcome.nms, outcome.image_size)
+        facts = [(each["weights"]["sha256"], each["nms"], each["image_size"]) for each in used]
+        entry = self.find(outcome.model, *zip(*facts, strict=True))
         return entry.report if entry else None
 
     def to_records(self) -> list[dict[str, Any]]:
@@ -193,7 +211,7 @@ class MetricsStore:
 
     def _load_packaged(self) -> None:
         entries, problems = [], []
-        for spec in MODELS.values():
+        for spec in CHOICES.values():
             for name in self._names(spec):
                 path = self._folder / name
                 if not path.is_file():
@@ -206,7 +224,7 @@ class MetricsStore:
                     entries.append(Entry(spec.id, found, "packaged", name))
         self._packaged, self._problems = tuple(entries), tuple(problems)
 
-    def _names(self, spec: ModelSpec) -> list[str]:
+    def _names(self, spec: ModelSpec | Consensus) -> list[str]:
         """The packaged files of a model: under the name that is fetched, the default's, and as reported."""
         default = spec.metrics_filename(Settings())
         names = (spec.metrics_filename(self._settings), default, default.replace("metrics_", "reported_"))
@@ -214,7 +232,7 @@ class MetricsStore:
 
     def _ask_hub(self) -> None:
         try:
-            for spec in MODELS.values():
+            for spec in CHOICES.values():
                 try:
                     answer: Entry | str = self._fetch(spec)
                 except BoneFXError as error:
@@ -225,7 +243,7 @@ class MetricsStore:
             self._checked = self._clock()
             self._idle.set()
 
-    def _fetch(self, spec: ModelSpec) -> Entry:
+    def _fetch(self, spec: ModelSpec | Consensus) -> Entry:
         """The Hub's report of a model.
 
         Raises:
@@ -239,7 +257,7 @@ class MetricsStore:
         except MetricsError as error:
             raise MetricsError(f"{place}. {error}") from None
         about = found["detector"]
-        if about["id"] != spec.id and about["id"] in MODELS:
+        if about["id"] != spec.id and about["id"] in CHOICES:
             raise MetricsError(f"{place}: it is about {about['name']}, not about {spec.name}.")
         return Entry(
             spec.id,

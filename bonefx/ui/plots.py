@@ -22,10 +22,11 @@ from bonefx.ui.viewer import OTHER_LOOK
 LOOKS = {
     "faster-rcnn": Look(BOX_LOOKS["faster-rcnn"]["color"], "", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z"),
     "yolo": Look(BOX_LOOKS["yolo"]["color"], "9 4", "M-4.5-4.5h9v9h-9Z"),
+    "consensus": Look(BOX_LOOKS["consensus"]["color"], "14 4 3 4", "M0-6 6 5-6 5Z"),
 }
-"""Solid with discs, dashed with squares: the two are told apart without their colours."""
+"""Solid with discs, dashed with squares, dash-dot with triangles: told apart without their colours."""
 
-FURTHER_MODEL = Look("#009E73", "14 4 3 4", "M0-6 6 5-6 5Z")
+FURTHER_MODEL = Look("#009E73", "14 4 3 4 3 4", "M0 6 6-5-6-5Z")
 BROUGHT = Look(OTHER_LOOK["color"], "3 4", "M0-6.5 6.5 0 0 6.5-6.5 0Z")
 """The look of predictions that somebody brings."""
 

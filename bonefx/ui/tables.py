@@ -176,6 +176,7 @@ def _facts(series: Series) -> dict[str, str]:
         "This report": series.origin,
         "Date": report["created"],
         "Weights": of_members("file"),
+        "Fused by": report["detector"]["method"] or "–",
         "SHA-256 of the weights": of_members("sha256", short=12),
         "Source of the weights": of_members("source", "repo", "revision"),
         "Run with": "\n".join(runtimes) or "not stated",

@@ -115,7 +115,11 @@ def test_applies_to(measured, sha256, nms, image_size, applies):
 
 def test_applies_to_a_consensus_in_any_order(measured):
     consensus = {**measured, "detector": toy.detector("Consensus", "a.pth", "b.pt")}
-    assert report.applies_to(consensus, ["sha-b.pt", "sha-a.pth"], ["nms", "nms"], [640, 640])
+    consensus["detector"]["method"] = "fused"
+    used = ["sha-b.pt", "sha-a.pth"], ["nms", "nms"], [640, 640]
+    assert report.applies_to(consensus, *used, "fused")
+    assert not report.applies_to(consensus, *used, "fused otherwise")
+    assert not report.applies_to(consensus, *used)
     assert not report.applies_to(consensus, "sha-b.pt", "nms", 640)
     nobody = {**measured, "detector": toy.detector("Mine")}
     assert not report.applies_to(nobody, [], [], [])

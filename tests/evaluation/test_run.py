@@ -19,8 +19,9 @@ import yaml
 from PIL import Image
 
 from bonefx.__main__ import main
+from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
-from bonefx.evaluation import report, score
+from bonefx.evaluation import consensus, report, score
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
 from bonefx.labels import DATASET_CLASSES
 from bonefx.settings import packaged
@@ -207,6 +208,9 @@ def test_a_model_that_fails_leaves_what_was_predicted(data, tmp_path, monkeypatc
                 raise MemoryError("no room")
             return self.real.detect(rgb, stopwatch)
 
+        def settle(self):
+            self.real.settle()
+
     load = MODELS["yolo"].load
     monkeypatch.setitem(MODELS, "yolo", replace(MODELS["yolo"], load=lambda *args: Tired(load(*args))))
     for done in (0, 2):
@@ -220,22 +224,63 @@ def test_a_model_that_fails_leaves_what_was_predicted(data, tmp_path, monkeypatc
 # Two models, and other data
 
 
-def test_models_are_compared_on_the_same_resamples(out, capsys):
-    """With predictions of a second model in the store, both files tell of the difference."""
-    store = Store(out / "predictions")
+def second_model(store: Store) -> list[dict]:
+    """Store predictions of a second model, and tell them."""
     mine = store.run("yolo")
     rows = [{**row, "score": round(row["score"] * 0.9, 6)} for row in read_results(store.predictions("yolo"))]
-    other = {**mine.detector, "id": "faster-rcnn", "name": "Faster R-CNN"}
+    member = {**mine.detector["members"][0], "file": "other.pth", "sha256": "0" * 64}
+    other = {"id": "faster-rcnn", "name": "Faster R-CNN", "method": None, "members": [member]}
     store.write_run("faster-rcnn", rows[::2], mine.key, other, mine.timing)
+    return rows[::2]
+
+
+def test_models_are_compared_on_the_same_resamples(out, capsys):
+    """With predictions of a second model in the store, both files tell of the difference."""
+    second_model(Store(out / "predictions"))
     assert evaluate("--rescore", "--out", out) == 0
     rcnn, yolo = (report.read(out / f"metrics_{name}.json") for name in ("frcnn", "yolo"))
-    (mine,), (theirs,) = yolo["comparisons"], rcnn["comparisons"]
-    assert mine["detector"] == rcnn["detector"]
-    assert theirs["detector"] == yolo["detector"]
-    assert mine["auc"]["difference"] == -theirs["auc"]["difference"]
+    fused = report.read(out / "metrics_consensus.json")
+    mine, theirs = yolo["comparisons"], rcnn["comparisons"]
+    assert [each["detector"] for each in mine] == [rcnn["detector"], fused["detector"]]
+    assert [each["detector"] for each in theirs] == [yolo["detector"], fused["detector"]]
+    assert mine[0]["auc"]["difference"] == -theirs[0]["auc"]["difference"]
     text = capsys.readouterr().out
-    assert text.index("| Faster R-CNN |") < text.index("| YOLO |")
+    assert text.index("| Faster R-CNN |") < text.index("| YOLO |") < text.index("| Consensus |")
     assert "the difference" in text
+    assert "; against YOLO, the difference" in text
+
+
+def test_the_consensus_is_scored_from_what_is_stored_of_both(out):
+    store = Store(out / "predictions")
+    stored = second_model(store)
+    before = contents(out)
+    assert evaluate("--rescore", "--out", out) == 0
+    after = contents(out)
+    files = {f"metrics_{name}.json" for name in ("consensus", "frcnn", "yolo")}
+    assert after.keys() - before.keys() == files - {"metrics_yolo.json"}
+    assert all(after[name] == before[name] for name in before.keys() - files)
+
+    made = report.read(out / "metrics_consensus.json")
+    rcnn, yolo = (report.read(out / f"metrics_{name}.json") for name in ("frcnn", "yolo"))
+    dataset = read_ground_truth(store.ground_truth)
+    both = [stored, read_results(store.predictions("yolo"))]
+    figures = score(dataset, consensus.results(dataset, both)).figures
+    assert {key: made[key] for key in figures} == figures
+    assert made["froc"] != yolo["froc"]
+    assert (made["detector"]["id"], made["detector"]["name"]) == ("consensus", "Consensus")
+    assert made["detector"]["members"] == rcnn["detector"]["members"] + yolo["detector"]["members"]
+    used = [
+        [member[key] for member in made["detector"]["members"]] for key in ("sha256", "nms", "image_size")
+    ]
+    assert report.applies_to(made, *used, CONSENSUS.method)
+    assert [each["detector"]["id"] for each in made["comparisons"]] == ["faster-rcnn", "yolo"]
+
+    assert evaluate("--rescore", "--out", out) == 0
+    assert contents(out) == after
+    # Without one of the two there is nothing to make it of; what was measured stays as it is.
+    store.predictions("faster-rcnn").unlink()
+    assert evaluate("--rescore", "--out", out) == 0
+    assert contents(out)["metrics_consensus.json"] == after["metrics_consensus.json"]
 
 
 def test_predictions_of_other_data_keep_their_metrics(data, out, tmp_path, capsys):

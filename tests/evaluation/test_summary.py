@@ -54,6 +54,29 @@ def test_headline():
     assert summary.headline(strong, strong).endswith("; whether the difference is chance was not measured.")
 
 
+def test_headlines_of_three():
+    dataset = toy.dataset([[(0, BOX)]] * 40 + [[]] * 40)
+    rows = [(i, 0, BOX, 0.9) for i in range(40)] + [(i, 0, FAR, 0.1) for i in range(80)]
+    first, second = pair(rows, rows[30:], dataset)
+    third = score(dataset, toy.results(rows[29:]))
+    comparisons = [
+        {"detector": before["detector"], **compare(third, score(dataset, toy.results(found)))}
+        for before, found in ((first, rows), (second, rows[30:]))
+    ]
+    fused = toy.measure(dataset, toy.results(rows[29:]), "Fused", comparisons)
+    both, said = summary.headlines([first, second, fused])
+    assert both == summary.headline(first, second)
+    assert said.startswith("At 1 false alarm per image, Fused finds 28 % of fractures (")
+    assert said.endswith(
+        "). Against R-CNN, the difference is more than chance explains; against YOLO, the difference may be "
+        "chance."
+    )
+    assert summary.headlines([first, second]) == [both]
+    assert summary.headlines([first]) == [summary.headline(first)]
+    free = toy.measure(toy.dataset([[]]), [])
+    assert summary.headlines([free] * 3) == [summary.headline(free)] * 2
+
+
 def test_headline_where_the_curve_ends_early():
     dataset = toy.dataset([[(0, BOX)], [(0, BOX)]])
     sentence = summary.headline(toy.measure(dataset, toy.results([(0, 0, BOX, 0.9), (1, 0, FAR, 0.8)])))

@@ -1,4 +1,4 @@
-"""Reports of two models that were measured on one small data set, and a folder with them as packaged."""
+"""Reports of two models and their consensus on one small data set, and a folder with them as packaged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bonefx.evaluation import compare, report, score
+from bonefx.consensus import CONSENSUS
+from bonefx.evaluation import compare, consensus, report, score
 from bonefx.evaluation.store import Store
 from tests.evaluation import toy
 
@@ -48,11 +49,35 @@ def measured() -> dict[str, report.Report]:
     return copy.deepcopy(_measured())
 
 
-def package(folder: Path, *, ground_truth: bool = True) -> Path:
+@lru_cache(maxsize=1)
+def _fused() -> report.Report:
+    stored = [toy.results(STRONG), toy.results(WEAK)]
+    mine = score(DATASET, consensus.results(DATASET, stored))
+    made = [_measured()[member] for member in CONSENSUS.members]
+    return report.build(
+        DATASET,
+        mine,
+        **consensus.described(made),
+        created="2026-11-01T00:00:00Z",
+        comparisons=[
+            {"detector": each["detector"], **compare(mine, score(DATASET, results))}
+            for each, results in zip(made, stored, strict=True)
+        ],
+    )
+
+
+def fused() -> report.Report:
+    """Of the consensus of the two; the caller may change it."""
+    return copy.deepcopy(_fused())
+
+
+def package(folder: Path, *, ground_truth: bool = True, with_consensus: bool = False) -> Path:
     """Write the reports as the app's own files."""
     folder.mkdir(exist_ok=True)
     for model_id, name in ((FRCNN, "metrics_frcnn.json"), (YOLO, "metrics_yolo.json")):
         report.write(_measured()[model_id], folder / name)
+    if with_consensus:
+        report.write(_fused(), folder / "metrics_consensus.json")
     if ground_truth:
         Store(folder / "predictions").write_ground_truth(DATASET)
     return folder

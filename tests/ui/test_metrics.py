@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from bonefx.consensus import CONSENSUS
 from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
 from bonefx.settings import Settings
@@ -106,6 +107,48 @@ def test_the_body_has_all_sections_and_the_files(store):
     links = dict(re.findall(r'download="([^"]*)" href="data:application/json;base64,([^"]*)"', markup))
     assert list(links) == ["metrics_frcnn.json", "metrics_yolo.json"]
     assert report.loads(base64.b64decode(links["metrics_yolo.json"])) == reports.measured()[YOLO]
+
+
+def test_the_consensus_is_shown_like_the_models(tmp_path):
+    store = MetricsStore(OFFLINE, folder=reports.package(tmp_path, with_consensus=True))
+    said = plain(top_html(store, store.current(), USED))
+    assert re.search(
+        r"chance explains\. At 1 false alarm per image, Consensus finds \d+ % of fractures", said
+    )
+    assert "; against YOLO, the difference" in said
+    assert "Consensus: measured by the protocol of BoneFX; packaged with the app" in said
+    assert said.count("These are the figures of the weights in use.") == 3
+    assert 'style="--mark:#C050FF"' in top_html(store, store.current(), USED)
+
+    markup = body_html(store, store.current(), "any_fracture")
+    assert markup.count('<th scope="col">Consensus</th>') == 4  # FROC, precision, summary, provenance
+    said = plain(markup)
+    assert "Does Faster R-CNN find more than YOLO?" in said
+    assert f"Fused by – – {CONSENSUS.method}" in said
+    assert "frcnn.pth yolo.pt" in said
+    assert 'download="metrics_consensus.json"' in markup
+    assert "do not compare" not in said
+
+
+@pytest.mark.parametrize(
+    ("used", "words"),
+    [
+        ({YOLO: USED[YOLO]}, "Not all of its models are loaded yet, so it is not known whether"),
+        (
+            {**USED, YOLO: ("f" * 64, "nms", 640)},
+            "No figures are known of the weights in use (SHA-256 sha-frcnn.pt…, ffffffffffff…).",
+        ),
+    ],
+)
+def test_whether_the_consensus_is_that_of_the_weights_in_use(tmp_path, used, words):
+    store = MetricsStore(OFFLINE, folder=reports.package(tmp_path, with_consensus=True))
+    said = plain(top_html(store, store.current(), used))
+    assert words in said[said.index("Consensus: ") :]
+
+
+def test_without_metrics_of_the_consensus_nothing_is_said_of_it(store):
+    assert "onsensus" not in top_html(store, store.current(), USED)
+    assert "onsensus" not in body_html(store, store.current(), "any_fracture")
 
 
 def test_figures_that_must_not_be_compared(tmp_path, store):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report
 from bonefx.inference import Outcome
 from bonefx.settings import Settings
@@ -164,7 +165,7 @@ def test_what_travels_with_the_app():
     reported = store.packaged("reported")
     assert list(reported) == [FRCNN, YOLO]
     assert {entry.file for entry in reported.values()} == {"reported_frcnn.json", "reported_yolo.json"}
-    assert set(store.current()) == {FRCNN, YOLO}
+    assert list(store.current()) == [FRCNN, YOLO, CONSENSUS.id]
     assert store.problems() == ()
 
 
@@ -220,6 +221,68 @@ def test_report_for_looks_behind_the_hub_s(hub, folder, settings):
     assert store.refresh(WAIT)
     assert store.find(YOLO, "the-hub-s", "nms", 640).source == "hub"
     assert store.find(YOLO, *USED[YOLO]).source == "packaged"
+
+
+# The consensus
+
+
+def test_metrics_of_the_consensus_are_fetched_beside_the_others(hub, folder, settings):
+    fused = {**reports.fused(), "created": "2026-12-24T00:00:00Z"}
+    hub.put(REPO, {**published(), "metrics_consensus.json": report.dumps(fused).encode()}, "dataset")
+    store = MetricsStore(settings, folder=folder)
+    assert store.refresh(WAIT)
+    assert sources(store) == {FRCNN: "hub", YOLO: "hub", CONSENSUS.id: "hub"}
+    assert store.current()[CONSENSUS.id].report == fused
+    assert [each["model"] for each in store.to_records()] == [FRCNN, YOLO, CONSENSUS.id]
+
+
+def test_where_nobody_has_any_of_the_consensus_there_are_none(hub, folder, settings):
+    hub.put(REPO, published(), "dataset")
+    store = MetricsStore(settings, folder=folder)
+    assert store.refresh(WAIT)
+    assert sources(store) == {FRCNN: "hub", YOLO: "hub"}
+    assert store.problems() == ()
+
+
+def test_the_consensus_is_not_taken_from_a_models_file(hub, folder, settings):
+    hub.put(REPO, {"metrics_consensus.json": published()["metrics_yolo.json"]}, "dataset")
+    hub.put(REPO, {"metrics_yolo.json": report.dumps(reports.fused()).encode()}, "dataset")
+    store = MetricsStore(settings, folder=folder)
+    assert store.refresh(WAIT)
+    assert sources(store) == {FRCNN: "packaged", YOLO: "packaged"}
+    assert "it is about Consensus, not about YOLO" in store.current()[YOLO].note
+
+
+def members(**changes) -> tuple[dict, ...]:
+    """As of an outcome; `changes` are of the second."""
+    both = [
+        {"model": model_id, "weights": {"sha256": used[0]}, "nms": used[1], "image_size": used[2]}
+        for model_id, used in USED.items()
+    ]
+    return both[0], {**both[1], **changes}
+
+
+@pytest.mark.parametrize(
+    ("of", "method", "belongs"),
+    [
+        (members(), CONSENSUS.method, True),
+        (members()[::-1], CONSENSUS.method, True),  # it is the same, whichever comes first
+        (members(), "another way of fusing", False),  # of an older or a later BoneFX
+        (members(weights={"sha256": "other"}), CONSENSUS.method, False),
+        (members(nms="nms-free"), CONSENSUS.method, False),
+        (members(image_size=320), CONSENSUS.method, False),
+        (members(weights=None), CONSENSUS.method, False),  # it failed before it had any
+        (members()[:1], CONSENSUS.method, False),
+        ((), CONSENSUS.method, False),  # the image could not be read
+    ],
+)
+def test_report_for_a_consensus(tmp_path, of, method, belongs):
+    made = reports.fused()
+    made["detector"]["method"] = method
+    report.write(made, tmp_path / "metrics_consensus.json")
+    store = MetricsStore(Settings(hub=False), folder=tmp_path)
+    found = store.report_for(Outcome("a.png", 1, 1, model=CONSENSUS.id, members=of))
+    assert (found == made) if belongs else (found is None)
 
 
 def test_records_wait_for_the_first_answer_and_are_json(hub, folder, settings):

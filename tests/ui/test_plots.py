@@ -141,12 +141,13 @@ def test_a_curve_of_no_detection_and_one_of_no_lesion():
 
 
 def test_models_are_told_apart_without_colour():
-    markup = plots.froc(series(), "any_fracture")
+    made = {"faster_rcnn": reports.measured()[FRCNN], "yolo": reports.measured()[YOLO]}
+    markup = plots.froc(series(**made, consensus=reports.fused()), "any_fracture")
     for look in plots.LOOKS.values():
         assert f"--mark:{look.color}" in markup
     looks = (*plots.LOOKS.values(), plots.FURTHER_MODEL, plots.BROUGHT)
-    assert len({look.dash for look in looks}) == len({look.mark for look in looks}) == len(looks) == 4
-    assert len(set(re.findall(r'stroke-dasharray="([^"]*)"', markup))) == 2
+    assert len({look.dash for look in looks}) == len({look.mark for look in looks}) == len(looks) == 5
+    assert len(set(re.findall(r'stroke-dasharray="([^"]*)"', markup))) == 3
 
 
 def test_the_difference_says_who_finds_more_and_whether_that_is_chance():
