@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -55,6 +56,15 @@ def test_words_for_people(files):
     assert "bundled" in done.stdout
     assert "not a medical device" in done.stdout.lower()
     assert "no fracture" not in done.stdout.lower()
+
+
+def test_the_consensus_names_the_weights_of_both(files):
+    done = run(files, "detect", "bad.png", "arm.png", "--model", "consensus", "--threshold", "0.001")
+    assert done.returncode == 1
+    assert "bad.png, consensus: " in done.stdout
+    words = r"arm.png, consensus: weights faster\S+ \(bundled\) and yolo\S+ \(bundled\), threshold 0.001\n"
+    assert re.search(words, done.stdout)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

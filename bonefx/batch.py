@@ -1,0 +1,175 @@
+"""Many images, one after the other: a row of results for each, and all of it to take away.
+
+Nothing here holds more than one picture. A file that cannot be read is a row that says why.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bonefx import __version__, export, images, inference
+from bonefx.detectors import MODELS, Registry
+from bonefx.drawing import thumbnail
+from bonefx.entries import Entry, Opener
+from bonefx.errors import ImageError
+from bonefx.hub_client import Progress
+from bonefx.images import Radiograph
+from bonefx.inference import Outcome
+from bonefx.settings import NOTICE
+
+Put = Callable[[str, bytes], None]
+"""Stores a file under a relative name."""
+
+Answer = Callable[[Sequence[Outcome]], Sequence[dict[str, Any]]]
+"""From one image's outcomes to as many results: at which thresholds is the caller's choice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One file of a batch, and what the models found in it.
+
+    Attributes:
+        name: the entry's name; `image` of its results.
+        results: one a model, as `Outcome.to_result` makes them.
+        radiograph: the image; None where the file could not be read, and each result says why.
+    """
+
+    name: str
+    results: tuple[dict[str, Any], ...]
+    radiograph: Radiograph | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why the file could not be read."""
+        return self.results[0]["error"] if self.radiograph is None else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a model has no result, or none has."""
+        return any("error" in result for result in self.results)
+
+    def thumbnail(self, size: int) -> bytes | None:
+        """A JPEG of at most `size` pixels on its long side."""
+        if self.radiograph is None:
+            return None
+        file = io.BytesIO()
+        thumbnail(self.radiograph.rgb, size).save(file, "JPEG", quality=75)
+        return file.getvalue()
+
+
+def run(
+    entries: Sequence[Entry],
+    model_ids: Sequence[str],
+    answer: Answer,
+    registry: Registry | None = None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> Iterator[Row]:
+    """Read each file and run the models on it.
+
+    Args:
+        entries: from `entries.collect`.
+        model_ids: ids of the models, in the order of each row's results.
+        answer: makes the results of each image.
+        registry: the models; None takes those of this process.
+        progress: told what is being done, such as "12 of 40: arm.png". What it raises ends the run.
+
+    Raises:
+        RequestError: a model is unknown.
+    """
+    with Opener() as opener:
+        for number, entry in enumerate(entries, 1):
+            place = f"{number} of {len(entries)}: {entry.name}"
+            progress(place)
+
+            def tell(model_id: str, step: Progress, place: str = place) -> None:
+                progress(f"{place} ({MODELS[model_id].name}: {step.text()})")
+
+            radiograph = None
+            try:
+                with opener.open(entry) as path:
+                    radiograph = replace(images.read(path), name=entry.name)
+                outcomes = inference.run(radiograph, model_ids, registry, tell)
+            except ImageError as error:
+                outcomes = [Outcome(entry.name, 0, 0, model, error=str(error)) for model in model_ids]
+            yield Row(entry.name, tuple(answer(outcomes)), radiograph)
+
+
+def save_folder(rows: Iterable[Row], folder: Path) -> Iterator[Row]:
+    """Write what a person takes away into a folder, while the rows pass through; see `save_archive`."""
+
+    def put(name: str, content: bytes) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    yield from _save(rows, put)
+
+
+def save_archive(rows: Iterable[Row], path: Path) -> Iterator[Row]:
+    """Write what a person takes away into a ZIP archive, while the rows pass through.
+
+    It has an annotated PNG for each image that could be read, `annotated/001-NAME.png`, and after the last
+    row `results.json`, `results.csv` and `README.txt`. It is whole when the iterator is exhausted.
+    """
+    with zipfile.ZipFile(path, "w") as archive:
+
+        def put(name: str, content: bytes) -> None:
+            kind = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
+            # A member made like this has a fixed date: the same results give the same archive.
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=kind)
+
+        yield from _save(rows, put)
+
+
+def _save(rows: Iterable[Row], put: Put) -> Iterator[Row]:
+    results: list[dict[str, Any]] = []
+    pictures: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        results += row.results
+        if row.radiograph is not None:
+            name = f"annotated/{number:03d}-{_file_name(row.name)}.png"
+            file = io.BytesIO()
+            # Higher levels cost seconds, and save little on radiographs.
+            export.annotated(row.radiograph, row.results).save(file, "PNG", compress_level=1)
+            put(name, file.getvalue())
+            pictures[row.name] = name
+        yield row
+    head = {"schema_version": inference.SCHEMA_VERSION, "pictures": pictures}
+    put("results.json", export.to_json(results, **head).encode())
+    put("results.csv", export.to_csv(results).encode())
+    put("README.txt", _readme(results).encode())
+
+
+def _file_name(name: str) -> str:
+    """What is left of a name, without its ending, that every file system takes."""
+    stem = re.sub(r"\.[A-Za-z]{1,5}$", "", name.rpartition("/")[2])
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._")[:60] or "image"
+
+
+def _readme(results: Sequence[Mapping[str, Any]]) -> str:
+    made_by = dict.fromkeys(
+        f"- {result['model']}: {export.weights_in_words(result)}, threshold {result['threshold']:.4g}"
+        for result in results
+        if "error" not in result
+    )
+    failed = dict.fromkeys(
+        f"- {result['image']}: {result['error']}" for result in results if "error" in result
+    )
+    parts = [
+        f"BoneFX {__version__}: fracture detection on upper-limb radiographs.\n{NOTICE}",
+        "annotated/    each image with the detections drawn in, numbered in the order of the batch\n"
+        "results.json  one result for each image and model; `pictures` names the files of annotated/\n"
+        "results.csv   the same as a table: a row for each detection, or one that says there is none",
+        "Made by (weights, where they came from, start of their SHA-256):\n" + "\n".join(made_by),
+        "No result:\n" + "\n".join(failed),
+        "An image without a detection above the threshold is not an image without a fracture.",
+    ]
+    if not failed:
+        del parts[3]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,102 @@
+"""`python -m bonefx detect`: image files in, what the models found in them out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bonefx import batch, entries
+from bonefx.detectors import MODELS
+from bonefx.errors import RequestError
+from bonefx.inference import CHOICES, Outcome
+from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Offer the command's arguments."""
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", type=Path, help="an image, a folder of images, or a ZIP archive"
+    )
+    parser.add_argument("--model", choices=[*CHOICES, "both"], default="both")
+    parser.add_argument("--threshold", type=_threshold, default=DEFAULT_THRESHOLD, help="lowest score shown")
+    parser.add_argument("--json", action="store_true", help="print a list of results")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write results.json, results.csv and each image with its boxes into this folder",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; its exit status: 1 if an image could not be read or a model failed."""
+    if options.out is not None and options.out.resolve() in [path.resolve() for path in options.files]:
+        raise RequestError(f"--out is {options.out} itself, whose images are read. Choose another folder.")
+    found = entries.collect(options.files, limited=False, leave_out=options.out)
+    model_ids = list(MODELS) if options.model == "both" else [options.model]
+
+    def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+        return [outcome.to_result(options.threshold) for outcome in outcomes]
+
+    rows = batch.run(found, model_ids, answer, progress=_report_progress)
+    if options.out is not None:
+        rows = batch.save_folder(rows, options.out)
+    results = list(_printed(rows, quiet=options.json))
+    if options.json:
+        json.dump(results, sys.stdout, indent=1)
+        print()
+    else:
+        print(NOTICE)
+    return int(any("error" in result for result in results))
+
+
+def _printed(rows: Iterator[batch.Row], quiet: bool) -> Iterator[dict[str, Any]]:
+    """The rows' results; each is printed as soon as it is there, unless quiet."""
+    for row in rows:
+        _clear_progress()
+        for result in row.results:
+            if not quiet:
+                print(_in_words(result), end="\n\n", flush=True)
+            yield result
+
+
+def _report_progress(words: str) -> None:
+    _clear_progress()
+    if sys.stderr.isatty():
+        print(words, end="", file=sys.stderr, flush=True)
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _threshold(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    lines = [f"{result['image']}, {result['model']}:"]
+    if "error" in result:
+        return f"{lines[0]} {result['error']}"
+    used = [each["weights"] for each in result.get("members", [result])]
+    weights = " and ".join(f"{each['file']} ({each['source']})" for each in used)
+    lines[0] += f" weights {weights}, threshold {result['threshold']:g}"
+    lines += [f"  note: {note}" for note in result["notes"]]
+    for row in result["detections"]:
+        corners = ", ".join(f"{value:.0f}" for value in row["box"].values())
+        lines.append(f"  {row['score']:.3f}  {row['label']:<18} [{corners}]")
+    if not result["detections"]:
+        lines.append("  no detection above the threshold")
+    return "\n".join(lines)
