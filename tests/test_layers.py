@@ -14,12 +14,12 @@ import bonefx
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections"),
-    ("images", "drawing", "matching", "agreement"),
+    ("images", "drawing", "matching", "agreement", "consensus", "export", "entries"),
     ("hub", "hub_client"),
     ("evaluation",),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    ("inference",),
-    ("evaluation.run", "training", "phantoms", "readme"),
+    ("inference", "batch"),
+    ("evaluation.run", "training", "benchmark", "phantoms", "readme", "detect_command"),
     ("ui", "__main__"),
 )
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
-import logging
-import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.errors import BoneFXError
 from bonefx.hub_client import Progress
+from bonefx.ui.background import Tell, in_background
 from bonefx.ui.examples import Example
-from bonefx.ui.session import Session, Workspace
+from bonefx.ui.session import DOWNLOADS, Session, Workspace
 from bonefx.ui.viewer import viewer_image
-
-_HEARTBEAT = 0.2  # seconds
-_log = logging.getLogger(__name__)
-
-
-class _Cancelled(Exception):
-    """The visitor has cancelled: whatever runs for nobody ends at its next report."""
 
 
 def open_image(path: Path, example: Example | None, old: Session, workspace: Workspace) -> Session:
@@ -34,6 +23,7 @@ def open_image(path: Path, example: Example | None, old: Session, workspace: Wor
     """
     radiograph = images.read(path)
     folder = workspace.new_folder()
+    (folder / DOWNLOADS).mkdir()
     if example is None:
         alt = f"The uploaded image, {radiograph.width} by {radiograph.height} pixels"
     else:
@@ -44,7 +34,7 @@ def open_image(path: Path, example: Example | None, old: Session, workspace: Wor
 
 
 def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
-    """Run every model on the session's image.
+    """Run every model on the session's image, once, for all that the page shows.
 
     Yields:
         What is waited for, in words, several times a second even if nothing has changed, so that a
@@ -54,44 +44,18 @@ def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
     Raises:
         ImageError: the file is gone or cannot be read any more.
     """
-    news: queue.Queue[str | tuple | Exception] = queue.Queue()
-    cancelled = threading.Event()
 
-    def report(model_id: str, progress: Progress) -> None:
-        if cancelled.is_set():
-            raise _Cancelled
-        news.put(f"{MODELS[model_id].name}: {progress.text()}")
+    def work(tell: Tell) -> None:
+        def report(model_id: str, progress: Progress) -> None:
+            tell(f"{MODELS[model_id].name}: {progress.text()}")
 
-    def work() -> None:
-        try:
-            radiograph = images.read(session.path)
-            news.put(inference.run(radiograph, list(MODELS), registry, report))
-        except _Cancelled:
-            return
-        except Exception as error:
-            news.put(error)
+        radiograph = images.read(session.path)
+        tell(inference.run(radiograph, list(inference.CHOICES), registry, report))
 
-    # ZeroGPU finds the visitor's quota in the context of the request.
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), daemon=True).start()
     words = "Starting"
-    try:
-        while True:
-            try:
-                item = news.get(timeout=_HEARTBEAT)
-            except queue.Empty:
-                item = words
-            while isinstance(item, str) and not news.empty():
-                item = news.get()  # only the newest word matters
-            if isinstance(item, BoneFXError):
-                raise item
-            if isinstance(item, Exception):
-                _log.error("the models could not be run", exc_info=item)
-                raise BoneFXError("Something unexpected went wrong; the server's log has the details.")
-            if isinstance(item, tuple):
-                yield replace(session, outcomes=item)
-                return
-            words = item
-            yield words
-    finally:
-        cancelled.set()
+    for news in in_background(work):
+        if isinstance(news, tuple):
+            yield replace(session, outcomes=news)
+            return
+        words = news or words
+        yield words

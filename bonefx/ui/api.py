@@ -8,50 +8,95 @@ from typing import Any
 
 import gradio as gr
 
-from bonefx import agreement, images, inference
+from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
+from bonefx.evaluation.report import Report
 from bonefx.inference import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
+from bonefx.ui.operating import agreement_of, check_rate, describe, result_above, score_for
 
 MODEL_QUEUE = "models"
 """All events that run a model share one queue: two cores are no faster for being asked twice."""
 
 
+class App(gr.Blocks):
+    """An app whose endpoints can be called with fewer values than they have, like functions with defaults.
+
+    Gradio (6.31) refuses that to those who send values by position, over plain HTTP: each new argument of an
+    endpoint would break all of its callers.
+    """
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """Fill up with the first values of the components that nobody sent a value for."""
+        inputs.extend(component.value for component in block_fn.inputs[len(inputs) :])
+        super().validate_inputs(block_fn, inputs)
+
+
 def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     """Add `/detect`, `/compare`, `/models` and `/metrics` to the app that is being built."""
 
-    def outcomes(image: str | None, model_ids: list[str]) -> tuple[Outcome, ...]:
+    def answer(
+        image: str | None, model_ids: Sequence[str], threshold: float | None, fp_per_image: float | None
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """The result of each model, and where the first two agree."""
+        if threshold is not None and fp_per_image is not None:
+            raise RequestError("Send either threshold or fp_per_image, not both: each sets the score.")
+        level = DEFAULT_THRESHOLD if threshold is None else inference.check_threshold(threshold)
+        rate = None if fp_per_image is None else check_rate(fp_per_image)
         if image is None:
             raise RequestError("There is no image. Send a file: PNG, JPEG, WebP, BMP, TIFF or DICOM.")
-        return inference.run(images.read(Path(image)), model_ids, registry)
+        outcomes = inference.run(images.read(Path(image)), model_ids, registry)
+        levels, points = [], []
+        for outcome in outcomes:
+            if rate is None or outcome.detections is None:
+                levels.append(level)
+                points.append(None)
+            else:
+                report = _report(outcome, store)
+                levels.append(score_for(report, rate))
+                points.append(describe(report, rate))
+        results = [
+            {**result_above(outcome, score), "operating_point": point}
+            for outcome, score, point in zip(outcomes, levels, points, strict=True)
+        ]
+        return results, agreement_of(outcomes, levels)
 
-    def detect(image: str | None, model: str = "yolo", threshold: float | None = None) -> dict[str, Any]:
+    def detect(
+        image: str | None,
+        model: str = "yolo",
+        threshold: float | None = None,
+        fp_per_image: float | None = None,
+    ) -> dict[str, Any]:
         """Detect fractures in one radiograph with one model. Research and education, not a medical device.
 
         Args:
             image: the radiograph: PNG, JPEG, WebP, BMP, TIFF or DICOM, at most 64 MB and 50 megapixels.
-            model: "yolo" or "faster-rcnn".
+            model: "yolo", "faster-rcnn", or "consensus" of both.
             threshold: lowest score of a detection that is returned, from 0 to 1; 0.25 if left out.
+            fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
+                and up to 100; the model's metrics tell the score. An error where none belong to its weights.
 
         Returns:
             The result: image, width, height, model, weights, runtime, threshold, timings_ms, notes,
-            notice, and detections with label, score and box in pixels; or error in their place.
+            notice, operating_point, and detections with label, score and box in pixels; or error in their
+            place. operating_point has fp_per_image, sensitivity and interval, or is null after a threshold.
+            A consensus has members, and no weights of its own.
         """
+        return _answer(lambda: answer(image, [model], threshold, fp_per_image)[0][0])
 
-        def one() -> dict[str, Any]:
-            level = _level(threshold)
-            return outcomes(image, [model])[0].to_result(level)
-
-        return _answer(one)
-
-    def compare(image: str | None, threshold: float | None = None) -> dict[str, Any]:
+    def compare(
+        image: str | None, threshold: float | None = None, fp_per_image: float | None = None
+    ) -> dict[str, Any]:
         """Detect fractures in one radiograph with every model. Research and education, not a medical device.
 
         Args:
             image: the radiograph: PNG, JPEG, WebP, BMP, TIFF or DICOM, at most 64 MB and 50 megapixels.
             threshold: lowest score of a detection that is returned, from 0 to 1; 0.25 if left out.
+            fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
+                and up to 100: each model's own score for that comes from its metrics, so that the models
+                are compared at one price. An error where a model has no metrics of its weights.
 
         Returns:
             schema_version; results: one result of /detect for each model; agreement: which detections of
@@ -59,13 +104,8 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         """
 
         def both() -> dict[str, Any]:
-            level = _level(threshold)
-            made = outcomes(image, list(MODELS))
-            return {
-                "schema_version": inference.SCHEMA_VERSION,
-                "results": [outcome.to_result(level) for outcome in made],
-                "agreement": _agreement(made, level),
-            }
+            results, agreement = answer(image, list(MODELS), threshold, fp_per_image)
+            return {"schema_version": inference.SCHEMA_VERSION, "results": results, "agreement": agreement}
 
         return _answer(both)
 
@@ -85,23 +125,33 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         image = gr.File(label="image", type="filepath")
         model = gr.Textbox("yolo", label="model")
         threshold = gr.Number(None, label="threshold")
-        answer = gr.JSON(label="result")
+        fp_per_image = gr.Number(None, label="fp_per_image")
+        result = gr.JSON(label="result")
         detect_button, compare_button = gr.Button("detect"), gr.Button("compare")
-    shared = {"outputs": answer, "concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
-    detect_button.click(detect, [image, model, threshold], api_name="detect", **shared)
-    compare_button.click(compare, [image, threshold], api_name="compare", **shared)
+    shared = {"outputs": result, "concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
+    # Callers over HTTP send values by position: what is new comes last, and see `App`.
+    detect_button.click(detect, [image, model, threshold, fp_per_image], api_name="detect", **shared)
+    compare_button.click(compare, [image, threshold, fp_per_image], api_name="compare", **shared)
     gr.api(models, api_name="models", queue=False)
     gr.api(metrics, api_name="metrics", queue=False)
 
 
-def _level(threshold: float | None) -> float:
-    return DEFAULT_THRESHOLD if threshold is None else inference.check_threshold(threshold)
+def _report(outcome: Outcome, store: MetricsStore) -> Report:
+    """The metrics of an outcome's weights.
 
-
-def _agreement(outcomes: Sequence[Outcome], level: float) -> dict[str, Any] | None:
-    """Where the first two models agree, above the threshold."""
-    shown = [(o.model, o.detections.above(level)) for o in outcomes if o.detections is not None]
-    return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
+    Raises:
+        RequestError: there are none.
+    """
+    report = store.report_for(outcome)
+    if report is None and store.settled(FIRST_ANSWER_SECONDS):  # the Hub's may be on their way
+        report = store.report_for(outcome)
+    if report is None or not report["froc"]["any_fracture"]:
+        name = inference.CHOICES[outcome.model].name
+        raise RequestError(
+            f"No metrics belong to the weights of {name} that are in use, so no score is known for "
+            "fp_per_image. Send a threshold instead."
+        )
+    return report
 
 
 def _answer(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -10,12 +10,14 @@ import gradio as gr
 
 from bonefx import inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.images import MAX_BYTES
+from bonefx.entries import MAX_UNPACKED
+from bonefx.inference import CHOICES
 from bonefx.settings import NOTICE
-from bonefx.ui import panes
 from bonefx.ui.about import GLOSSARY, add_about_tab
-from bonefx.ui.api import add_endpoints
-from bonefx.ui.events import Page, connect, say
+from bonefx.ui.api import App, add_endpoints
+from bonefx.ui.batch_tab import add_batch_tab
+from bonefx.ui.downloads import add_downloads, add_saver
+from bonefx.ui.events import Page, Shown, connect, say
 from bonefx.ui.metrics import build_metrics_tab
 from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.session import KEPT_MINUTES, Session, Workspace
@@ -42,13 +44,12 @@ def build(registry: Registry) -> gr.Blocks:
     """The whole app, ready to launch with `launch_options()`."""
     store, workspace = MetricsStore(registry.settings), Workspace()
     inference.prepare(registry)
-    with gr.Blocks(
+    with App(
         title="BoneFX: fracture detection, two models side by side",
         analytics_enabled=False,
         delete_cache=(600, KEPT_MINUTES * 60),
     ) as demo:
         session = gr.State(Session(), time_to_live=KEPT_MINUTES * 60, delete_callback=workspace.forget)
-        choice = gr.State(panes.default_choice())
         gr.HTML(_HEADER, js_on_load=(_STATIC / "paste.js").read_text("utf-8"))
         with gr.Row(elem_classes="source"):
             with gr.Column(scale=2, min_width=300):
@@ -71,20 +72,26 @@ def build(registry: Registry) -> gr.Blocks:
         with gr.Row(elem_classes="state"):
             status = gr.HTML(say("Choose an example or bring a radiograph."), min_height=44, scale=4)
             cancel = gr.Button("Cancel", size="sm", scale=0, min_width=110, visible=False)
+        saver = add_saver()
+
+        def add_results(name: str, models: tuple[str, ...]) -> Shown:
+            viewer_id = f"viewer-{name}"
+            boxes = viewer(elem_id=viewer_id)
+            downloads = add_downloads(viewer_id, models, session, saver)
+            return Shown(models, boxes, downloads, gr.HTML())
+
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                both = viewer(elem_id="viewer-compare")
-                provenance = gr.HTML()
+                shown = [add_results("compare", tuple(MODELS))]
                 again = gr.Button("Check the weights' sources again", size="sm", visible=False)
                 with gr.Accordion("What the words mean", open=False):
                     gr.Markdown(GLOSSARY)
-                with gr.Accordion("The same as JSON", open=False):
-                    results = gr.JSON(show_label=False)
-            single = {}
-            for model_id, model in MODELS.items():
+            for model_id, model in CHOICES.items():
                 with gr.Tab(model.name, id=model_id):
                     gr.HTML(f"<p>{html.escape(model.summary)}</p>")
-                    single[model_id] = viewer(elem_id=f"viewer-{model_id}")
+                    shown.append(add_results(model_id, (model_id,)))
+            with gr.Tab("Batch", id="batch"):
+                add_batch_tab(registry, store)
             with gr.Tab("Metrics", id="metrics") as metrics_tab:
                 build_metrics_tab(store, metrics_tab, lambda: _in_use(registry))
             with gr.Tab("About", id="about"):
@@ -92,18 +99,15 @@ def build(registry: Registry) -> gr.Blocks:
         add_endpoints(registry, store)
         page = Page(
             session=session,
-            choice=choice,
             file=file,
             delete=delete,
             gallery=gallery,
             status=status,
             cancel=cancel,
             tabs=tabs,
-            both=both,
-            single=single,
-            provenance=provenance,
+            tab_ids=("compare", *CHOICES, "batch", "metrics", "about"),
+            shown=tuple(shown),
             again=again,
-            results=results,
         )
         connect(demo, page, registry, store, workspace)
     demo.queue(max_size=WAITING_VISITORS)
@@ -119,7 +123,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": (_STATIC / "page.css").read_text("utf-8"),
-        "max_file_size": MAX_BYTES,
+        "max_file_size": MAX_UNPACKED,  # an archive; a single image has the reader's own limit
         "run_history": False,
         "enable_monitoring": False,
         "show_error": True,

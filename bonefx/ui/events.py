@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from bonefx import inference
-from bonefx.detectors import MODELS, Registry
+from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
+from bonefx.inference import CHOICES
 from bonefx.ui import panes
 from bonefx.ui.analysis import open_image, run_models
 from bonefx.ui.api import MODEL_QUEUE
@@ -25,32 +25,45 @@ Answer = dict[Component, Any]
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What one tab shows of the results.
+
+    Attributes:
+        models: ids of the models.
+        viewer: the image with their boxes.
+        downloads: the row of buttons, visible while there are results.
+        provenance: where the weights came from.
+    """
+
+    models: tuple[str, ...]
+    viewer: gr.HTML
+    downloads: gr.Row
+    provenance: gr.HTML
+
+
+@dataclass(frozen=True)
 class Page:
     """The components that take part in events.
 
     Attributes:
-        session, choice: what is remembered of the visitor: image and results, and what was set in a viewer.
+        session: what is remembered of the visitor: image and results.
         file, delete, gallery: the upload field, the button that deletes the image, the examples.
         status, cancel: what is being waited for, and the button that ends it.
-        tabs: all tabs.
-        both, single: the viewer of Compare, and by model id those of the models' own tabs.
-        provenance, again, results: where the weights came from, the button that asks their sources again,
-            and the results as JSON.
+        tabs, tab_ids: all tabs, and what they are called in links.
+        shown: one a tab that shows results.
+        again: the button that asks the weights' sources again.
     """
 
     session: gr.State
-    choice: gr.State
     file: gr.File
     delete: gr.Button
     gallery: gr.HTML
     status: gr.HTML
     cancel: gr.Button
     tabs: gr.Tabs
-    both: gr.HTML
-    single: dict[str, gr.HTML]
-    provenance: gr.HTML
+    tab_ids: tuple[str, ...]
+    shown: tuple[Shown, ...]
     again: gr.Button
-    results: gr.JSON
 
 
 def connect(
@@ -60,41 +73,37 @@ def connect(
 
     A handler answers with the components that change, and their new values.
     """
-    viewers = {page.both: list(MODELS), **{page.single[model_id]: [model_id] for model_id in MODELS}}
-    shown = [*viewers, page.provenance, page.results]
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
 
-    def show(session: Session, choice: panes.Choice) -> Answer:
-        values = {
-            viewer: panes.value(session, models, choice, store.report_for)
-            for viewer, models in viewers.items()
-        }
-        levels = panes.thresholds_of(values[page.both])
-        answers = [o.to_result(levels.get(o.model, 0.0)) for o in session.outcomes]
-        body = {"schema_version": inference.SCHEMA_VERSION, "results": answers} if answers else None
-        return {**values, page.provenance: panes.provenance(session), page.results: body}
+    def show(session: Session) -> Answer:
+        values: Answer = {}
+        for each in page.shown:
+            values[each.viewer] = panes.value(session, each.models, store.report_for)
+            values[each.downloads] = visible if session.outcomes else hidden
+            values[each.provenance] = panes.provenance(session, each.models)
+        return values
 
-    def read(path: Path, ours: Example | None, session: Session, choice: panes.Choice) -> Answer:
+    def read(path: Path, ours: Example | None, session: Session) -> Answer:
         try:
             opened = open_image(path, ours, session, workspace)
         except BoneFXError as error:
             return {page.status: _fail(error)}
         store.refresh()  # in the background, so that operating points are there with the result
         said = say("Waiting for the models")
-        return {page.status: said, page.cancel: visible, page.session: opened, **show(opened, choice)}
+        return {page.status: said, page.cancel: visible, page.session: opened, **show(opened)}
 
-    def read_upload(path: str, session: Session, choice: panes.Choice) -> Answer:
+    def read_upload(path: str, session: Session) -> Answer:
         # The upload field is emptied: the next image can be dropped at once.
-        return {page.file: None, **read(Path(path), None, session, choice)}
+        return {page.file: None, **read(Path(path), None, session)}
 
-    def read_example(session: Session, choice: panes.Choice, event: gr.EventData) -> Answer:
+    def read_example(session: Session, event: gr.EventData) -> Answer:
         try:
             ours = example(str(event._data.get("id")))
         except RequestError as error:
             return {page.status: _fail(error)}
-        return read(ours.path, ours, session, choice)
+        return read(ours.path, ours, session)
 
-    def run(session: Session, choice: panes.Choice) -> Iterator[Answer]:
+    def run(session: Session) -> Iterator[Answer]:
         if session.folder is None or session.outcomes:  # no new image: it could not be read, or is gone
             yield {page.session: session}
             return
@@ -111,16 +120,16 @@ def connect(
             return
         said = say(_summary(session), session.warning)
         buttons = {page.cancel: hidden, page.again: visible}
-        yield {page.status: said, **buttons, page.session: session, **show(session, choice)}
+        yield {page.status: said, **buttons, page.session: session, **show(session)}
 
     def cancelled() -> Answer:
         return {page.status: say("Cancelled."), page.cancel: hidden}
 
-    def forget(session: Session, choice: panes.Choice) -> Answer:
+    def forget(session: Session) -> Answer:
         said = say("Deleted." if session.path else "There is nothing to delete.")
         empty = workspace.forget(session)
         buttons = {page.cancel: hidden, page.again: hidden}
-        return {page.status: said, **buttons, page.session: empty, **show(empty, choice)}
+        return {page.status: said, **buttons, page.session: empty, **show(empty)}
 
     def check_again(session: Session) -> Answer:
         registry.check_again()
@@ -128,35 +137,17 @@ def connect(
         said = say("Asking the sources again")
         return {page.status: said, page.cancel: visible, page.session: replace(session, outcomes=())}
 
-    def open_link(request: gr.Request) -> Answer:
-        answer: Answer = {page.choice: _linked_choice(request)}
+    def open_link(request: gr.Request) -> Any:
         tab = request.query_params.get("tab")
-        if tab in ("compare", *MODELS, "metrics", "about"):
-            answer[page.tabs] = gr.Tabs(selected=tab)
-        return answer
+        return gr.Tabs(selected=tab) if tab in page.tab_ids else gr.skip()
 
-    def follow(source: gr.HTML) -> None:
-        """What is set in one viewer holds in all of them; the one it was set in shows it already."""
-
-        def choose(session: Session, choice: panes.Choice, event: gr.EventData) -> Answer:
-            set_now = event._data
-            thresholds = {**choice["thresholds"], **set_now.get("thresholds", {})}
-            changed = {"thresholds": thresholds, "point": set_now.get("point")}
-            values = show(session, changed)
-            del values[source]
-            return {page.choice: changed, **values}
-
-        others = [component for component in shown if component is not source]
-        # Every event counts: the last one holds what the visitor sees.
-        source.input(choose, known, [page.choice, *others], trigger_mode="multiple", queue=False, **quiet)
-
-    known = [page.session, page.choice]
-    changing = [page.status, page.cancel, page.again, page.session, *shown]
+    results = [part for each in page.shown for part in (each.viewer, each.downloads, each.provenance)]
+    changing = [page.status, page.cancel, page.again, page.session, *results]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     loud: dict[str, Any] = {"api_visibility": "private", "show_progress_on": page.status}
     running = {
         "fn": run,
-        "inputs": known,
+        "inputs": page.session,
         "outputs": changing,
         "concurrency_id": MODEL_QUEUE,
         "concurrency_limit": 1,
@@ -165,20 +156,18 @@ def connect(
         **loud,
     }
 
-    demo.load(open_link, None, [page.tabs, page.choice], **quiet)
+    demo.load(open_link, None, page.tabs, **quiet)
     demo.load(lambda: list(thumbnails()), None, page.gallery, **quiet)
     uploaded = page.file.upload(
-        read_upload, [page.file, *known], [page.file, *changing], concurrency_limit=4, **loud
+        read_upload, [page.file, page.session], [page.file, *changing], concurrency_limit=4, **loud
     )
-    picked = page.gallery.select(read_example, known, changing, concurrency_limit=4, **loud)
+    picked = page.gallery.select(read_example, page.session, changing, concurrency_limit=4, **loud)
     asked = page.again.click(check_again, page.session, changing, **quiet)
     runs = [event.success(**running) for event in (uploaded, picked, asked)]
     # The words come after the end: a run's last message may still be on its way.
-    for button, then, inputs in ((page.cancel, cancelled, None), (page.delete, forget, known)):
+    for button, then, inputs in ((page.cancel, cancelled, None), (page.delete, forget, page.session)):
         ended = button.click(None, None, None, cancels=runs, queue=False, **quiet)
         ended.then(then, inputs, changing, queue=False, **quiet)
-    for viewer in viewers:
-        follow(viewer)
 
 
 def say(text: str, warning: str | None = None) -> str:
@@ -195,21 +184,9 @@ def _fail(error: BoneFXError) -> str:
 
 
 def _summary(session: Session) -> str:
-    failed = [MODELS[o.model].name for o in session.outcomes if o.error is not None]
+    failed = [CHOICES[o.model].name for o in session.outcomes if o.error is not None]
     done = f"Done, but {' and '.join(failed)} gave no result." if failed else "Done."
     if session.example is None:
         return done
     title = session.example.title
     return f"{done} This is a synthetic phantom ({title}), no patient. “Ground truth” shows what is broken."
-
-
-def _linked_choice(request: gr.Request) -> dict[str, Any]:
-    choice = panes.default_choice()
-    wanted = request.query_params.get("fp")
-    labels = list(panes.RATES.values())
-    rates = [f"{rate:g}" for rate in panes.RATES]
-    if wanted in labels:
-        choice["point"] = labels.index(wanted)
-    elif wanted in rates:
-        choice["point"] = rates.index(wanted)
-    return choice

@@ -18,6 +18,10 @@ from bonefx.ui.examples import Example
 KEPT_MINUTES = 60
 """How long an upload and what was made of it stay on the server, at the most."""
 
+DOWNLOADS = "downloads"
+"""A folder in the session's own, there from its beginning: a folder is as old as its newest entry, and what
+is downloaded must not make it younger."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -25,11 +29,11 @@ class Session:
 
     Attributes:
         path: the uploaded file or the example; None before the first image.
-        folder: what the browser fetches of it; ours to delete.
+        folder: what the browser fetches of it, downloads too; ours to delete.
         image: the viewer's record of the image.
         warning: for the person, when the image is plainly no radiograph.
         example: set when the image is one of ours.
-        outcomes: one a model, in the registry's order; empty until the models have run.
+        outcomes: one a model and one of the consensus; empty until the models have run.
     """
 
     path: Path | None = None

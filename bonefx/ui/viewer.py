@@ -7,15 +7,15 @@ This module makes the component and the values that it shows. A value is plain d
     image           {"file", "deep", "width", "height", "alt"}, see `viewer_image`
     panes           see `viewer_pane`; boxes above `strict` are solid, those only above `threshold` dashed
     ground_truth    None, or [{"label", "box", "found": {pane id: score of its detection, or None}}]
-    operating       None, or {"points": [{"label", "thresholds", "strict", "notes"}], "selected", "message"},
-                    `thresholds`, `strict` and `notes` by pane id (a threshold of None: no score reaches this
-                    point, nothing shows), in place of the panes' own; without points, "message" says why
+    operating       None, or {"points": [{"label", "fp_per_image", "thresholds", "strict", "notes"}],
+                    "selected", "message"}; `thresholds`, `strict` and `notes` by pane id (a score of None: no
+                    score reaches this point, nothing is above it), in place of the panes' own; without
+                    points, "message" says why
+    agreement       None, or {"of": two pane ids, "looks"}: a further pane with what the two agree on
     notice          a line below
 
-The component's `input` event fires when somebody has set a threshold or an operating point; its
-`gr.EventData` has `thresholds` (by pane id) and `point` (index, or None). Listen to it with
-`trigger_mode="multiple"`: Gradio's default drops what is set while an earlier event is being answered, and
-its "always_last" (6.31) comes without the event's data.
+What a visitor sets (a threshold, an operating point) holds in all viewers of the page and for their next
+values, and never leaves the browser by itself: see `static/viewer/choice.js`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _STATIC = Path(__file__).with_name("static") / "viewer"
 _SCRIPTS = (  # the later use the earlier; the last starts
+    "choice",
+    "agreement",
     "pixels",
     "marks",
     "gestures",
@@ -46,6 +48,7 @@ _SCRIPTS = (  # the later use the earlier; the last starts
     "controls",
     "state",
     "panes",
+    "agreement_pane",
     "thresholds",
     "frames",
     "viewer",
@@ -54,8 +57,15 @@ _SCRIPTS = (  # the later use the earlier; the last starts
 LOOKS: dict[str, dict[str, str]] = {
     "faster-rcnn": {"tag": "F", "color": MODEL_STYLES["faster-rcnn"]["color"], "line": "brackets"},
     "yolo": {"tag": "Y", "color": MODEL_STYLES["yolo"]["color"], "line": "double"},
+    "consensus": {"tag": "C", "color": MODEL_STYLES["consensus"]["color"], "line": "crossed"},
 }
 """How a model's boxes are told apart: letter, colour and line, by model id."""
+
+AGREEMENT_LOOKS: dict[str, dict[str, str]] = {
+    "both": {"color": "#00FF80", "line": "plain"},
+    "other label": {"color": "#FF4079", "line": "slashed"},
+}
+"""The look of what both models found; what only one found looks as that model does."""
 
 OTHER_LOOK = {"tag": "", "color": "#CC79A7", "line": "plain"}
 """The look of what is no single model."""
@@ -90,6 +100,7 @@ def viewer_value(
     ground_truth: Sequence[Mapping[str, Any]] | None = None,
     ground_truth_visible: bool = False,
     operating: Mapping[str, Any] | None = None,
+    agreement_of: Sequence[str] = (),
     notice: str = "",
 ) -> dict[str, Any]:
     """What a viewer shows.
@@ -102,6 +113,8 @@ def viewer_value(
             `matching.match` at IoU 0.5 whatever the label ("hit, other label" where that differs).
         ground_truth_visible: whether they show from the start.
         operating: the operating points on offer, as above.
+        agreement_of: ids of two of the panes: one more pane shows where they agree, by the rule of
+            `bonefx.agreement` at the thresholds of the moment. Empty: no such pane.
         notice: said below the panes.
     """
     marked = [dict(pane) for pane in panes]
@@ -116,6 +129,7 @@ def viewer_value(
         "ground_truth": lesions,
         "ground_truth_visible": ground_truth_visible,
         "operating": None if operating is None else dict(operating),
+        "agreement": {"of": list(agreement_of), "looks": AGREEMENT_LOOKS} if agreement_of else None,
         "notice": notice,
     }
 
@@ -123,7 +137,7 @@ def viewer_value(
 def viewer_pane(
     pane_id: str,
     title: str,
-    detections: Detections | Sequence[Mapping[str, Any]] | None,
+    detections: Detections | None,
     threshold: float | None,
     *,
     strict: float | None = None,
@@ -137,8 +151,7 @@ def viewer_pane(
     Args:
         pane_id: the model's id, or a name of one's own. Thresholds are set by it.
         title: heading of the pane.
-        detections: everything from the score floor up; the browser filters. None with an `error`. Records
-            instead may say more each: "look", in place of the pane's, and "found_by", a column of the table.
+        detections: everything from the score floor up; the browser filters. None with an `error`.
         threshold: the score from which a detection shows. None: all show, and there is no control for it.
         strict: the stricter point's score, from which lines are solid. None: all are.
         subtitle: where the weights came from, how long it took.
@@ -146,8 +159,6 @@ def viewer_pane(
         error: why there is no result, in place of one.
         look: `{"tag", "color", "line"}`; None takes the model's own of `LOOKS`.
     """
-    if isinstance(detections, Detections):
-        detections = detections.to_records()
     return {
         "id": pane_id,
         "title": title,
@@ -156,7 +167,7 @@ def viewer_pane(
         "error": error,
         "threshold": threshold,
         "strict": strict,
-        "detections": [dict(record) for record in detections or ()],
+        "detections": [] if detections is None else detections.to_records(),
         **(LOOKS.get(pane_id, OTHER_LOOK) if look is None else look),
     }
 

@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -14,8 +15,12 @@ from PIL import Image
 
 from bonefx import agreement
 from bonefx.detections import Detections
-from bonefx.detectors import MODELS
-from bonefx.settings import packaged
+from bonefx.detectors import MODELS, Registry
+from bonefx.evaluation import report
+from bonefx.settings import Settings, packaged
+from bonefx.ui.api import add_endpoints
+from bonefx.ui.metrics_store import MetricsStore
+from tests.browser import serve
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +30,15 @@ def client(app_address) -> Client:
 
 def test_endpoints_are_these_and_documented(client):
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/detect", "/compare", "/models", "/metrics"}
+    assert {"/detect", "/compare", "/models", "/metrics"} <= set(named)
+    assert not [name for name in named if name.startswith("/_") or "download" in name]
     detect = {parameter["parameter_name"]: parameter for parameter in named["/detect"]["parameters"]}
-    assert list(detect) == ["image", "model", "threshold"]
+    assert list(detect) == ["image", "model", "threshold", "fp_per_image"]
     assert detect["model"]["parameter_default"] == "yolo"
     assert detect["threshold"]["parameter_has_default"]
+    assert detect["fp_per_image"]["parameter_has_default"]
+    compare = [parameter["parameter_name"] for parameter in named["/compare"]["parameters"]]
+    assert compare == ["image", "threshold", "fp_per_image"]
     assert "not a medical device" in named["/detect"]["description"]
 
 
@@ -41,11 +50,50 @@ def test_detect(client, model):
     assert (result["schema_version"], result["model"]) == (1, model)
     assert (result["image"], result["width"], result["height"]) == (file.name, width, height)
     assert result["weights"]["source"] == "bundled"
+    assert result["operating_point"] is None
     assert result["detections"]
     for record in result["detections"]:
         box = record["box"]
         assert 0 <= box["x1"] <= box["x2"] <= width
         assert 0 <= box["y1"] <= box["y2"] <= height
+
+
+def test_the_consensus_is_a_model_too(client):
+    file = handle_file(str(packaged("examples") / "humerus-1.png"))
+    result = client.predict(image=file, model="consensus", threshold=0.0, api_name="/detect")
+    assert result["weights"] is None
+    assert [member["model"] for member in result["members"]] == list(MODELS)
+    assert result["detections"]
+
+
+def test_at_one_price_each_model_has_its_own_score(client):
+    file = handle_file(str(packaged("examples") / "humerus-1.png"))
+    answer = client.predict(image=file, fp_per_image=2, api_name="/compare")
+    for result in answer["results"]:
+        name = {"faster-rcnn": "metrics_frcnn.json", "yolo": "metrics_yolo.json"}[result["model"]]
+        measured = report.read(packaged("precomputed_metrics") / name)
+        assert result["threshold"] == report.threshold_for(measured, 2.0)
+        point = report.operating_point(measured, 2.0)
+        assert result["operating_point"] == {
+            "fp_per_image": 2.0,
+            "sensitivity": point["sensitivity"],
+            "interval": point["interval"],
+        }
+        assert all(each["score"] >= result["threshold"] - 1e-6 for each in result["detections"])
+    sides = [Detections.from_records(result["detections"]) for result in answer["results"]]
+    assert (
+        answer["agreement"]["only"] == agreement.to_record("faster-rcnn", sides[0], "yolo", sides[1])["only"]
+    )
+
+
+def test_without_metrics_of_the_weights_a_price_is_refused(pictures, tmp_path):
+    settings = Settings(hub=False)
+    with gr.Blocks() as blocks:
+        add_endpoints(Registry(settings), MetricsStore(settings, folder=tmp_path))
+    with serve(blocks) as address:
+        own = Client(address, verbose=False)
+        with pytest.raises(AppError, match=r"No metrics belong to the weights of YOLO.*Send a threshold"):
+            own.predict(image=handle_file(pictures[0]), fp_per_image=1, api_name="/detect")
 
 
 def test_compare_answers_for_every_model_at_the_default_threshold(client, pictures):
@@ -72,6 +120,9 @@ def test_compare_tells_where_the_models_agree(client):
     [
         ({"threshold": 1.5}, "from 0 to 1"),
         ({"threshold": -1}, "from 0 to 1"),
+        ({"fp_per_image": 0}, "above 0 and at most 100"),
+        ({"fp_per_image": 101}, "above 0 and at most 100"),
+        ({"fp_per_image": 1, "threshold": 0.5}, "not both"),
         ({"model": "retinanet"}, "no model"),
         ({"image": None}, "no image"),
     ],
@@ -107,7 +158,15 @@ def test_metrics_has_a_report_for_each_model(client):
     assert answer["reports"]
 
 
-def test_plain_http(app_address, pictures):
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        ["yolo", 0.0],  # as before there was fp_per_image
+        ["yolo", None, 8],
+    ],
+)
+def test_plain_http(app_address, pictures, values):
     """Upload, call and read as the API page says, with nothing but HTTP."""
     boundary = "bonefx-boundary"
     body = (
@@ -124,7 +183,7 @@ def test_plain_http(app_address, pictures):
     image = {"path": path, "meta": {"_type": "gradio.FileData"}}
     call = urllib.request.Request(
         f"{app_address}/gradio_api/call/detect",
-        json.dumps({"data": [image, "yolo", 0.0]}).encode(),
+        json.dumps({"data": [image, *values]}).encode(),
         {"Content-Type": "application/json"},
     )
     event = json.load(urllib.request.urlopen(call))["event_id"]

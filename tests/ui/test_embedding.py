@@ -65,6 +65,10 @@ def test_as_an_element(host, app_address):
         page = browser.new_page(viewport={"width": 1000, "height": 1000})
         errors = record_errors(page)
         page.goto(f"{address}/element.html")
-        check_an_example_runs(page.locator("gradio-app"))
+        content = page.locator("gradio-app")
+        check_an_example_runs(content)
+        with page.expect_download() as download:  # from another host than the page's
+            content.get_by_role("button", name="JSON", exact=True).click()
+        assert download.value.suggested_filename.endswith("_compare.json")
         # The element also asks its host for a file that only the app's own page has.
         assert [error for error in errors if "404" not in error] == []

@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from bonefx.agreement import agree
 from bonefx.detections import Detections
 from bonefx.ui import viewer as ui
 from tests.browser import open_browser, record_errors, record_requests, serious_violations, serve
@@ -103,30 +104,30 @@ def test_detections_are_judged_against_the_ground_truth():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """One app: its viewer shows the value whose number is entered; `input` events are written down."""
+    """One app: its viewer shows the value whose number is entered; another, in a tab, always the points."""
     folder = tmp_path_factory.mktemp("viewer")
     values = make_values(folder)
-
-    def hear(event: gr.EventData):
-        return f"{event.thresholds} {event.point}"
 
     with gr.Blocks(analytics_enabled=False) as blocks:
         gr.HTML("<h2>Viewer</h2>")
         shown = ui.viewer(elem_id="viewer")
         number = gr.Number(elem_id="number", precision=0)
-        heard = gr.Textbox(elem_id="heard")
         gr.HTML("<div style='height: 1500px'></div>")
+        with gr.Tabs():
+            with gr.Tab("First"):
+                gr.HTML("nothing")
+            with gr.Tab("Second"):
+                ui.viewer(values["points"], elem_id="other")
         number.submit(lambda n: values[NAMES[n]], number, shown)
-        shown.input(hear, None, heard, trigger_mode="multiple")
     with serve(blocks, allowed_paths=[str(folder)]) as address, open_browser() as browser:
         contexts = {}  # one for each kind of screen: their pages share the files that were loaded
 
-        def page(theme, **screen):
+        def page(theme, query="", **screen):
             key = str(screen)
             if key not in contexts:
                 contexts[key] = browser.new_context(**screen)
             page = contexts[key].new_page()
-            page.goto(f"{address}?__theme={theme}")
+            page.goto(f"{address}?__theme={theme}&{query}")
             return page
 
         yield page
@@ -153,18 +154,12 @@ def make_values(folder: Path) -> dict:
     reached_by_none = {"label": "1/4", "thresholds": {"faster-rcnn": None, "yolo": 0.2}}
     strict = {
         "label": "1/8",
+        "fp_per_image": 0.125,
         "thresholds": {"faster-rcnn": 0.95, "yolo": 0.9},
         "notes": {"yolo": "sensitivity 0.4"},
     }
-    agreed = [
-        {**each, "found_by": who, "look": look}
-        for each, who, look in zip(
-            detections().to_records(),
-            ("both", "YOLO", "YOLO"),
-            (ui.OTHER_LOOK, {}, ui.LOOKS["yolo"]),
-            strict=True,
-        )
-    ]
+    relabelled = detections((0.8, 0.6, 0.1), class_ids=(2, 0, 0))  # the second has another label
+    pair = [panes[0], ui.viewer_pane("yolo", "YOLO", relabelled, 0.25)]
     evil = [{**each, "label": EVIL} for each in detections().to_records()]
     failed = ui.viewer_pane("yolo", "YOLO", None, 0.25, error="The weights could not be loaded.")
     rng = np.random.default_rng(0)
@@ -172,7 +167,11 @@ def make_values(folder: Path) -> dict:
     large = ui.viewer_image(radiograph(np.tile(ramp(), (6, 7, 1))), folder, "large")
     crowd = detections(np.linspace(1, 0.3, 50), many, rng.integers(0, 6, 50))
     return {
-        "large": ui.viewer_value(large, [ui.viewer_pane(each, each, crowd, 0.25) for each in ui.LOOKS]),
+        "large": ui.viewer_value(
+            large,
+            [ui.viewer_pane(each, each, crowd, 0.25) for each in ("faster-rcnn", "yolo")],
+            agreement_of=("faster-rcnn", "yolo"),
+        ),
         "compare": ui.viewer_value(image, panes, ground_truth=truth, notice="Not a medical device."),
         "points": ui.viewer_value(
             image,
@@ -181,12 +180,10 @@ def make_values(folder: Path) -> dict:
             operating={"points": [strict, reached_by_none, point], "selected": 2},
         ),
         "deep": ui.viewer_value(deep, panes),
-        "agreement": ui.viewer_value(
-            image, [panes[0], ui.viewer_pane("agreement", "Agreement", agreed, None)]
-        ),
+        "agreement": ui.viewer_value(image, pair, agreement_of=("faster-rcnn", "yolo")),
         "colour": ui.viewer_value(red, panes[:1]),
         "foreign": ui.viewer_value({**image, "file": {"url": "http://localhost:9/x.png"}}, panes[:1]),
-        "failed": ui.viewer_value(image, [panes[0], failed]),
+        "failed": ui.viewer_value(image, [panes[0], failed], agreement_of=("faster-rcnn", "yolo")),
         "evil": ui.viewer_value(
             {**image, "alt": EVIL},
             [{**panes[0], "title": EVIL, "subtitle": EVIL, "detections": evil, "color": EVIL, "line": EVIL}],
@@ -202,8 +199,8 @@ def make_values(folder: Path) -> dict:
 class Visit:
     """A page with a fresh viewer, as a person meets it."""
 
-    def __init__(self, site, name, theme="light", **screen):
-        self.page = site(theme, **{"viewport": {"width": 1440, "height": 1000}} | screen)
+    def __init__(self, site, name, theme="light", query="", **screen):
+        self.page = site(theme, query, **{"viewport": {"width": 1440, "height": 1000}} | screen)
         self.errors = record_errors(self.page)
         self.requests = record_requests(self.page)
         self.viewer = self.page.locator("#viewer")
@@ -251,6 +248,9 @@ class Visit:
             Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data].slice(0, 3)"""
         self.frame()
         return self.view(pane).locator("canvas").evaluate(script, [x, y])
+
+    def thresholds(self):
+        return self.page.evaluate("bonefx.thresholds('viewer')")
 
     def rows(self, pane=0):
         return self.viewer.locator(".lists table").nth(pane).locator("tbody tr:visible")
@@ -421,16 +421,15 @@ def test_nothing_above_the_threshold_is_said_in_words(visit):
 def test_thresholds_filter_without_a_request(visit):
     page = visit("compare")
     page.requests.clear()
-    page.page.evaluate("bonefx.setThresholds({'faster-rcnn': 0.1, yolo: 0.1})")
+    page.page.evaluate("bonefx.choose({scores: {'faster-rcnn': 0.1, yolo: 0.1}})")
     assert (page.rows(0).count(), page.rows(1).count()) == (3, 2)
-    page.page.evaluate("bonefx.setThresholds({'faster-rcnn': 0.6}, 'another-viewer')")
-    assert page.rows(0).count() == 3
+    assert page.thresholds() == {"faster-rcnn": 0.1, "yolo": 0.1}
     page.view().focus()
     page.press("+ + i b l g ArrowLeft 0")
     assert page.requests == []
 
 
-def test_an_operating_point_sets_every_model_and_is_told_when_done(visit):
+def test_an_operating_point_sets_every_model(visit):
     page = visit("points")
     assert (page.rows(0).count(), page.rows(1).count()) == (2, 1)
     slider = page.viewer.get_by_role("slider", name="False alarms per image")
@@ -442,9 +441,52 @@ def test_an_operating_point_sets_every_model_and_is_told_when_done(visit):
     assert page.rows(1).all_inner_texts() == ["No detection above the threshold"]
     assert page.viewer.get_by_text("sensitivity 0.4").is_visible()
     assert slider.get_attribute("aria-valuetext") == "1/8"
-    heard = page.page.locator("#heard textarea")
-    page.page.wait_for_function("document.querySelector('#heard textarea').value.endsWith(' 0')")
-    assert heard.input_value() == "{'faster-rcnn': 0.95, 'yolo': 0.9} 0"
+    assert page.thresholds() == {"faster-rcnn": 0.95, "yolo": 0.9}
+
+
+def test_a_point_that_no_score_reaches_has_no_threshold(visit):
+    page = visit("points")
+    page.page.evaluate("bonefx.choose({rate: '1/4'})")
+    assert page.thresholds() == {"faster-rcnn": None, "yolo": 0.2}
+
+
+def test_what_was_set_holds_for_the_next_value_where_it_fits(visit):
+    page = visit("points")
+    page.page.evaluate("bonefx.choose({rate: '1/8'})")
+    page.show("compare")  # knows no operating points: its own thresholds
+    assert page.thresholds() == {"faster-rcnn": 0.25, "yolo": 0.25}
+    page.show("points")
+    assert page.thresholds() == {"faster-rcnn": 0.95, "yolo": 0.9}
+    page.page.evaluate("bonefx.choose({scores: {yolo: 0.5}})")
+    page.show("compare")
+    assert page.thresholds() == {"faster-rcnn": 0.25, "yolo": 0.5}
+
+
+def test_a_viewer_in_a_tab_that_opens_later_follows_too(visit):
+    page = visit("points")
+    page.requests.clear()
+    page.page.evaluate("bonefx.choose({rate: '1/8'})")
+    page.page.get_by_role("tab", name="Second").click()
+    other = page.page.locator("#other")
+    slider = other.get_by_role("slider", name="False alarms per image")
+    slider.wait_for()
+    assert slider.get_attribute("aria-valuetext") == "1/8"
+    slider.focus()
+    page.press("ArrowRight")
+    assert page.thresholds() == {"faster-rcnn": None, "yolo": 0.2}
+    assert [url for url in page.requests if "/file=" not in url] == []  # the other viewer's own image
+
+
+@pytest.mark.parametrize(
+    ("query", "thresholds"),
+    [
+        ("fp=1/8", {"faster-rcnn": 0.95, "yolo": 0.9}),
+        ("fp=0.125", {"faster-rcnn": 0.95, "yolo": 0.9}),
+        ("fp=3", {"faster-rcnn": 0.4, "yolo": 0.2}),  # not on offer: the value's own
+    ],
+)
+def test_a_link_sets_the_operating_point(visit, query, thresholds):
+    assert visit("points", query=query).thresholds() == thresholds
 
 
 def test_inverting_swaps_dark_and_bright(visit):
@@ -494,7 +536,7 @@ def test_ground_truth_is_hidden_at_first_and_then_judges(visit):
     table = page.viewer.get_by_role("table", name="Ground truth")
     assert table.locator("td.verdict").all_inner_texts() == ["found", "found"]
     assert page.rows(0).locator(".verdict").all_inner_texts() == ["hit", "false alarm"]
-    page.page.evaluate("bonefx.setThresholds({yolo: 0.9})")
+    page.page.evaluate("bonefx.choose({scores: {yolo: 0.9}})")
     assert table.locator("td.verdict").all_inner_texts() == ["found", "missed"]
     assert "missed: forearm fracture" in page.view(1).locator(".chip:visible").all_text_contents()
 
@@ -509,11 +551,81 @@ def test_boxes_and_labels_can_be_turned_off(visit):
         page.press(key)
 
 
-def test_records_can_have_a_look_and_a_source_of_their_own(visit):
+def agreement(page) -> list[list[str]]:
+    """The rows of the third view's table: label, found by, the two scores, IoU."""
+    rows = page.rows(2)
+    return [rows.nth(i).locator("th, td").all_inner_texts() for i in range(rows.count())]
+
+
+def test_agreement_is_a_third_view_that_follows_the_thresholds(visit):
     page = visit("agreement")
-    assert page.rows(1).locator("td:nth-child(3)").all_inner_texts() == ["both", "YOLO", "YOLO"]
-    kinds = page.view(1).locator(".mark").evaluate_all("marks => marks.map((mark) => mark.classList[1])")
-    assert kinds == ["plain", "plain", "double"]
+    page.requests.clear()
+    both = ["forearm fracture", "both", "0.900", "0.800", "1.00"]
+    other = ["wrist positive / elbow positive", "both, other label", "0.500", "0.600", "1.00"]
+    assert agreement(page) == [both, other]
+    lines = "marks => marks.map((mark) => mark.classList[1])"
+    assert page.view(2).locator(".mark:visible").evaluate_all(lines) == ["plain", "slashed"]
+    kinds = page.viewer.locator(".kind")
+    assert kinds.all_inner_texts() == [
+        "1 found by both",
+        "1 same place, other label",
+        "0 only by Faster R-CNN",
+        "0 only by YOLO",
+    ]
+    page.page.evaluate("bonefx.choose({scores: {yolo: 0.7, 'faster-rcnn': 0.1}})")
+    alone = [
+        ["wrist positive", "Faster R-CNN", "0.500", "–", "–"],
+        ["elbow positive", "Faster R-CNN", "0.200", "–", "–"],
+    ]
+    assert agreement(page) == [both, *alone]
+    assert page.view(2).locator(".mark:visible").evaluate_all(lines) == ["plain", "brackets", "brackets"]
+    assert kinds.nth(2).inner_text() == "2 only by Faster R-CNN"
+    page.page.evaluate("bonefx.choose({scores: {yolo: 1, 'faster-rcnn': 1}})")
+    assert page.rows(2).all_inner_texts() == ["No detection above the thresholds"]
+    assert page.requests == []
+
+
+def test_a_finding_lights_the_boxes_that_it_is_made_of(visit):
+    page = visit("agreement")
+    page.rows(2).nth(0).hover()
+    page.frame()
+    assert [page.view(i).locator(".mark.lit").count() for i in range(3)] == [1, 1, 1]
+    page.page.evaluate("bonefx.choose({scores: {yolo: 0.9}})")
+    page.rows(2).nth(1).hover()
+    page.frame()
+    assert [page.view(i).locator(".mark.lit").count() for i in range(3)] == [1, 0, 1]
+
+
+def test_the_browser_matches_by_the_rule_of_the_api(visit):
+    rng = np.random.default_rng(0)
+    cases, expected = [], []
+    for case in range(400):
+        # On a coarse grid, so that equal IoUs, and those of exactly one half, are frequent.
+        sides = []
+        for n in rng.integers(0, 12, 2):
+            corner, size = rng.integers(0, 6, (n, 2)), rng.integers(1 if case % 2 else 0, 5, (n, 2))
+            boxes = np.hstack([corner, corner + size])
+            sides.append(Detections(boxes, rng.integers(0, 5, n) / 4, rng.integers(0, 2, n), ("",) * n))
+        found = agree(*sides)
+        cases.append([side.to_records() for side in sides])
+        expected.append(
+            [list(map(list, pairs)) for pairs in (found.both, found.other_label)]
+            + [list(found.only_first), list(found.only_second)]
+        )
+    script = (Path(ui.__file__).parent / "static" / "viewer" / "agreement.js").read_text("utf-8")
+    answers = visit("compare").page.evaluate(
+        f"""(cases) => {{ {script}
+            return cases.map((sides) => {{
+                const found = agree(...sides);
+                const at = (kind) => found.filter((each) => each.kind === kind).map((each) => each.at);
+                return [at("both"), at("other label"), at("only first").map(([i]) => i),
+                        at("only second").map(([, j]) => j)];
+            }});
+        }}""",
+        cases,
+    )
+    assert answers == expected
+    assert sum(len(both) + len(other) for both, other, *_ in expected) > 100
 
 
 def test_a_press_selects_and_stays(visit):
@@ -531,6 +643,7 @@ def test_one_failed_model_leaves_the_other(visit):
     assert page.viewer.get_by_text("The weights could not be loaded.", exact=True).is_visible()
     assert page.rows(0).count() == 2
     assert page.viewer.locator(".lists table:visible").count() == 1
+    assert page.viewer.get_by_text("Needs a result of both models", exact=True).is_visible()
 
 
 def test_data_stay_data(visit):
@@ -557,8 +670,9 @@ def test_without_a_value_there_is_nothing(visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_axe_finds_nothing_serious(visit, width, theme):
-    page = visit("points", theme=theme, viewport={"width": width, "height": 1000})
+@pytest.mark.parametrize("name", ["points", "agreement"])
+def test_axe_finds_nothing_serious(visit, name, width, theme):
+    page = visit(name, theme=theme, viewport={"width": width, "height": 1000})
     page.viewer.locator("details").evaluate_all("all => all.forEach((each) => (each.open = true))")
     page.view().focus()
     page.press("g")

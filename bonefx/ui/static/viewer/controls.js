@@ -1,5 +1,5 @@
 // The operating point: how many false alarms per image one accepts, or, under "Advanced", raw score
-// thresholds. `act` is what happens: point(index), threshold(pane id, value), done().
+// thresholds. `act` is what happens: point(index), threshold(pane id, value).
 
 function makeControls(root, value, act) {
   const operating = value.operating ?? {};
@@ -21,7 +21,6 @@ function makeControls(root, value, act) {
       make("div", { class: "scale" }, slider, make("div", { class: "ticks", "aria-hidden": "true" }, ...ticks)),
     );
     slider.addEventListener("input", () => act.point(slider.valueAsNumber));
-    slider.addEventListener("change", act.done);
   }
 
   const raw = value.panes.filter((pane) => pane.threshold !== null && !pane.error).map((pane) => {
@@ -33,12 +32,14 @@ function makeControls(root, value, act) {
         const wanted = input.valueAsNumber;
         if (wanted >= 0 && wanted <= 1) act.threshold(pane.id, wanted); // half-typed numbers wait
       });
-      input.addEventListener("change", act.done);
     }
     return { id: pane.id, range, number, row: make("div", { class: "raw" }, make("span", {}, name), range, number) };
   });
   const summary = points.length > 0 ? "Advanced: score thresholds" : "Score thresholds";
-  const advanced = make("details", { open: points.length === 0 }, make("summary", {}, summary), ...raw.map((r) => r.row));
+  const opener = make("summary", {}, summary);
+  const open = state.advanced ?? points.length === 0;
+  const advanced = make("details", { open }, opener, ...raw.map((r) => r.row));
+  opener.addEventListener("click", () => (state.advanced = !advanced.open));
   advanced.hidden = raw.length === 0;
   root.append(message, advanced);
 

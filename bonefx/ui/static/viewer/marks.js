@@ -1,11 +1,12 @@
 // Boxes over an image: vector outlines in screen pixels, and their labels.
 //
-// A mark is {group, box, place, show, light}. Models are told apart by colour, by a letter, and by the line:
-// "brackets" has heavy corners, "double" is two parallel lines, "plain" is one; ground truth is dotted.
+// A mark is one outline, or those of several boxes on one place. Models are told apart by colour, by a letter,
+// and by the line: "brackets" has heavy corners, "double" is two parallel lines, "crossed" is one that runs past
+// the corners, "plain" is one, "slashed" cuts a corner off; ground truth is dotted.
 // Solid or dashed says something else: whether the score is above the stricter threshold.
 
 const SVG = "http://www.w3.org/2000/svg";
-const LINES = ["brackets", "double", "plain", "dotted"];
+const LINES = ["brackets", "double", "crossed", "plain", "slashed", "dotted"];
 const CHIP_HEIGHT = 18;
 
 function make(tag, attributes = {}, ...children) {
@@ -53,21 +54,24 @@ function safeLook({ color, line, tag }) {
 const STROKES = {
   brackets: ["halo", "line", "corners"],
   double: ["line", "core"],
+  crossed: ["halo", "line"],
   plain: ["halo", "line"],
+  slashed: ["halo", "line"],
   dotted: ["halo", "line"],
 };
 
-function makeMark(layers, box, look) {
+function makeMark(layers, boxes, look) {
   const group = drawn("g", { class: "mark " + look.line }, layers.outlines);
+  const outline = { crossed: crossedOf, slashed: slashedOf }[look.line] ?? outlineOf;
   for (const name of STROKES[look.line]) {
-    drawn("path", { class: name, d: name === "corners" ? cornersOf(box) : outlineOf(box) }, group);
+    drawn("path", { class: name, d: boxes.map(name === "corners" ? cornersOf : outline).join("") }, group);
   }
   const chip = drawn("g", { class: "chip " + look.line }, layers.chips);
   for (const part of [group, chip]) part.style.setProperty("--mark", look.color);
   chip.style.setProperty("--on-mark", inkOn(look.color));
   const plate = drawn("rect", { height: CHIP_HEIGHT, rx: 3 }, chip);
   const text = drawn("text", { x: 5, y: 13 }, chip);
-  const mark = { box, chip, chipWidth: 0, shown: true, lit: false };
+  const mark = { box: around(boxes), chip, chipWidth: 0, shown: true, lit: false };
 
   mark.say = (words) => {
     if (text.textContent === words) return;
@@ -91,6 +95,23 @@ function makeMark(layers, box, look) {
 }
 
 const outlineOf = ({ x1, y1, x2, y2 }) => `M${x1} ${y1}H${x2}V${y2}H${x1}Z`;
+
+function around(boxes) {
+  const least = (corner) => Math.min(...boxes.map((box) => box[corner]));
+  const most = (corner) => Math.max(...boxes.map((box) => box[corner]));
+  return { x1: least("x1"), y1: least("y1"), x2: most("x2"), y2: most("y2") };
+}
+
+function crossedOf({ x1, y1, x2, y2 }) {
+  const past = Math.min(x2 - x1, y2 - y1) / 10;
+  const [left, top, right, bottom] = [x1 - past, y1 - past, x2 + past, y2 + past];
+  return `M${left} ${y1}H${right}M${left} ${y2}H${right}M${x1} ${top}V${bottom}M${x2} ${top}V${bottom}`;
+}
+
+function slashedOf(box) {
+  const arm = Math.min(box.x2 - box.x1, box.y2 - box.y1) / 3;
+  return outlineOf(box) + `M${box.x2 - arm} ${box.y1}L${box.x2} ${box.y1 + arm}`;
+}
 
 function cornersOf({ x1, y1, x2, y2 }) {
   const arm = Math.min(x2 - x1, y2 - y1) / 4;
@@ -136,7 +157,7 @@ function placeLabels(marks, toX, toY, width, height) {
 function makeSample(look) {
   const layers = makeLayers();
   layers.svg.setAttribute("class", "sample");
-  makeMark(layers, { x1: 7, y1: 6, x2: 35, y2: 20 }, look);
+  makeMark(layers, [{ x1: 7, y1: 6, x2: 35, y2: 20 }], look);
   layers.chips.remove();
   return layers.svg;
 }

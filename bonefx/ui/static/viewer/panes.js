@@ -1,10 +1,12 @@
-// Panes: one a model, each with its view of the image, its marks and its table.
+// Panes: one a model, each with its view of the image, its marks and its table; see agreement_pane.js for one more.
 
 const act = { hover, focus, visit };
 
 function makePanes(value) {
   sizes.disconnect();
-  panes = value.panes.map((data) => makePane(data, value));
+  models = value.panes.map((data) => makeModel(data, value));
+  agreement = value.agreement ? makeAgreement(value) : null;
+  panes = agreement ? [...models, agreement] : models;
   part("panes").replaceChildren(...panes.map((pane) => pane.section));
   part("lists").replaceChildren(...panes.map((pane) => pane.list.wrapper));
   for (const pane of panes) sizes.observe(pane.view);
@@ -12,13 +14,22 @@ function makePanes(value) {
   toggles.find((button) => button.dataset.toggle === "truth").hidden = !truths;
 }
 
-function makePane(data, value) {
+function makeModel(data, value) {
   const look = safeLook(data);
+  const graded =
+    isNumber(data.strict) || (value.operating?.points ?? []).some(({ strict }) => strict && data.id in strict);
+  const columns = ["Label", "Score", graded && "Line", value.ground_truth && "Ground truth", ...PLACE];
+  const detections = [...data.detections].sort((a, b) => b.score - a.score);
+  return Object.assign(makePane(data, value, look, columns), { look, of: [data.id], detections, graded, above: [] });
+}
+
+// What all panes have in common; `look` for a sample in the heading, or null.
+function makePane(data, value, look, columns) {
   const id = `${element.id}-${data.id}`;
   const canvas = make("canvas");
   const layers = makeLayers();
   const message = make("p", { class: "message", hidden: !state.message }, state.message);
-  const count = make("span", { class: "count" });
+  const count = make("div", { class: "count" });
   const note = make("span", { class: "note" });
   const picture = make("div", { class: "layers", "aria-hidden": "true" }, canvas, layers.svg);
   const view = make(
@@ -35,33 +46,24 @@ function makePane(data, value) {
     message,
   );
   count.id = `${id}-count`;
-  const title = make("h3", {}, (look.tag ? look.tag + " · " : "") + data.title);
+  const title = make("h3", {}, (look?.tag ? look.tag + " · " : "") + data.title);
+  const sample = look ? [makeSample(look)] : [];
   const heading = make(
     "div",
     { class: "heading" },
-    make("div", {}, makeSample(look), title, make("span", { class: "subtitle" }, data.subtitle ?? "")),
+    make("div", {}, ...sample, title, make("span", { class: "subtitle" }, data.subtitle ?? "")),
     make("div", {}, count, note),
   );
-  const graded = isNumber(data.strict) || (value.operating?.points ?? []).some(({ strict }) => isNumber(strict?.[data.id]));
-  const sourced = data.detections.some(({ found_by }) => found_by);
-  const list = makeTable([
-    "Label",
-    "Score",
-    sourced && "Found by",
-    graded && "Line",
-    value.ground_truth && "Ground truth",
-    ...PLACE,
-  ]);
+  const list = makeTable(columns);
   list.wrapper.classList.toggle("failed", Boolean(data.error));
   const section = make("section", { class: "pane", "aria-label": data.title }, heading, view);
-  const detections = [...data.detections].sort((a, b) => b.score - a.score);
-  const pane = { data, look, view, canvas, layers, message, count, note, list, section, detections, graded, sourced };
+  const pane = { data, view, canvas, layers, message, count, note, list, section };
   pane.context = canvas.getContext("2d", { alpha: false });
   pane.truthMarks = (value.ground_truth ?? []).map((truth) => {
-    const mark = makeMark(layers, truth.box, { color: "#ffffff", line: "dotted", tag: "" });
+    const mark = makeMark(layers, [truth.box], { color: "#ffffff", line: "dotted", tag: "" });
     return Object.assign(mark, { truth });
   });
-  pane.items = []; // made when first above the threshold: a detector gives up to 300
+  pane.items = []; // of detections; made when first above the threshold: a detector gives up to 300
   listenToGestures(view, {
     zoom: (factor, at) => zoomTo(state.view.scale * factor, at),
     pan: (dx, dy) => moveTo(state.view.x - dx / state.view.scale, state.view.y - dy / state.view.scale),
@@ -78,17 +80,20 @@ function makePane(data, value) {
 }
 
 function makeItem(pane, detection) {
-  const look = safeLook({ ...pane.look, ...detection.look });
-  const mark = makeMark(pane.layers, detection.box, look);
+  const mark = makeMark(pane.layers, [detection.box], pane.look);
   const line = make("td");
   const cells = [
     make("td", { class: "number" }, detection.score.toFixed(3)),
-    pane.sourced && make("td", {}, detection.found_by ?? ""),
     pane.graded && line,
     state.value.ground_truth && make("td", { class: "verdict" }, detection.mark ?? ""),
     ...boxCells(detection.box),
   ];
-  const item = { mark, detection, line, marks: [mark], tag: look.tag };
+  const words = (wide) => {
+    const verdict = state.truth && detection.mark;
+    const brief = verdict && (wide ? `· ${verdict}` : verdict.startsWith("hit") ? "✓" : "✗");
+    return [pane.look.tag, wide && detection.label, detection.score.toFixed(2), brief];
+  };
+  const item = { mark, detection, line, words, marks: [mark] };
   Object.assign(item, makeRow(item, detection.label, cells.filter(Boolean), act));
   pane.list.body.append(item.row);
   return item;
@@ -117,17 +122,17 @@ function makeTruths(value) {
   truths = { items, judged };
 }
 
-// The detection under a point of a view: the smallest box, so that one inside another can be reached.
+// The finding under a point of a view: the smallest box, so that one inside another can be reached.
 function itemAt(pane, at) {
   if (!state.boxes) return null;
   const x = state.view.x + at.x / state.view.scale;
   const y = state.view.y + at.y / state.view.scale;
   const slack = 4 / state.view.scale;
   const area = ({ x1, y1, x2, y2 }) => (x2 - x1) * (y2 - y1);
-  const hits = pane.items.filter(({ row, detection: { box } }) => {
+  const hits = pane.items.filter(({ row, mark: { box } }) => {
     return !row.hidden && x >= box.x1 - slack && x <= box.x2 + slack && y >= box.y1 - slack && y <= box.y2 + slack;
   });
-  return hits.sort((a, b) => area(a.detection.box) - area(b.detection.box))[0];
+  return hits.sort((a, b) => area(a.mark.box) - area(b.mark.box))[0];
 }
 
 function hover(item) {

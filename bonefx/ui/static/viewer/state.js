@@ -17,16 +17,18 @@ const state = {
   thresholds: {},
   stricts: {},
   notes: {},
-  point: null,
+  point: null, // the operating point, by its number; null: thresholds were set by score
+  advanced: null, // whether the raw thresholds were opened or closed by hand
   hovered: null, // findings; what is hovered goes before what has the focus
   focused: null,
   lit: null,
   pointer: null, // over a view, from its middle; where the keys zoom
 };
-let panes = [];
+let panes = []; // all views of the image: those of the models, and the agreement of two of them
+let models = [];
+let agreement = null;
 let truths = null;
 let controls = null;
-let controlsFor = "";
 let table = null; // the lookup table of the window in use
 let drawing = 0;
 let settling = 0; // a timer while the image moves: a smooth frame follows the quick ones

@@ -6,32 +6,38 @@ const limit = (id) => state.thresholds[id] ?? 0;
 // The same rule as Detections.above, which compares float32 numbers.
 const isAbove = (score, threshold) => score >= Math.fround(threshold);
 
+// Suspicious: above the threshold, but not above the stricter one.
+function isLoose(pane, { score }) {
+  const strict = state.stricts[pane.data.id];
+  return pane.graded && isNumber(strict) && !isAbove(score, strict);
+}
+
 function filter() {
-  const spoken = [];
-  for (const pane of panes) {
-    const threshold = limit(pane.data.id);
-    const strict = pane.graded ? state.stricts[pane.data.id] : null;
-    const n = pane.data.error ? 0 : pane.detections.filter(({ score }) => isAbove(score, threshold)).length;
-    while (pane.items.length < n) pane.items.push(makeItem(pane, pane.detections[pane.items.length]));
-    let dashed = 0;
-    pane.items.forEach((item, i) => {
-      const { score } = item.detection;
-      const loose = isNumber(strict) && !isAbove(score, strict);
-      item.row.hidden = i >= n;
-      item.mark.show(i < n && state.boxes);
-      item.mark.as("dashed", loose);
-      item.line.textContent = loose ? "dashed" : "solid";
-      if (i < n && loose) dashed += 1;
-    });
-    showCount(pane, n, dashed, threshold, strict);
-    spoken.push(`${pane.data.title}: ${pane.count.textContent}`);
-    for (const mark of pane.truthMarks) mark.show(state.truth);
-  }
+  for (const pane of models) showDetections(pane);
+  if (agreement) showAgreement(agreement);
   showTruth();
   nameMarks();
   controls?.show(state.thresholds, state.point);
-  announce(spoken.join(". "));
+  announce(panes.map(({ data, count }) => `${data.title}: ${count.textContent}`).join(". "));
   draw();
+}
+
+function showDetections(pane) {
+  const threshold = limit(pane.data.id);
+  const n = pane.data.error ? 0 : pane.detections.filter(({ score }) => isAbove(score, threshold)).length;
+  while (pane.items.length < n) pane.items.push(makeItem(pane, pane.detections[pane.items.length]));
+  let dashed = 0;
+  pane.items.forEach((item, i) => {
+    const loose = isLoose(pane, item.detection);
+    item.row.hidden = i >= n;
+    item.mark.show(i < n && state.boxes);
+    item.mark.as("dashed", loose);
+    item.line.textContent = loose ? "dashed" : "solid";
+    if (i < n && loose) dashed += 1;
+  });
+  pane.above = pane.detections.slice(0, n);
+  showCount(pane, n, dashed, threshold, state.stricts[pane.data.id]);
+  for (const mark of pane.truthMarks) mark.show(state.truth);
 }
 
 function showCount(pane, n, dashed, threshold, strict) {
@@ -44,7 +50,7 @@ function showCount(pane, n, dashed, threshold, strict) {
   pane.note.textContent = state.notes[data.id] ?? "";
   const short = (score) => Number(score.toFixed(3));
   const rule = threshold > 0 && n > 0 ? ` with a score of at least ${short(threshold)}` : "";
-  const grade = isNumber(strict) && dashed ? `; dashed: suspicious, below ${short(strict)}` : "";
+  const grade = dashed ? `; dashed: suspicious${strict <= 1 ? `, below ${short(strict)}` : ""}` : "";
   list.caption.textContent = `${data.title}: ${counted(n, "detection")}${rule}${grade}`;
   list.nothing.firstChild.textContent = none;
   if (n === 0) list.body.prepend(list.nothing);
@@ -62,7 +68,7 @@ function showTruth() {
   };
   for (const pane of panes) {
     for (const mark of pane.truthMarks) {
-      const lost = !pane.data.error && missed(mark.truth, pane.data.id);
+      const lost = !pane.data.error && pane.of.every((id) => missed(mark.truth, id));
       mark.as("missed", lost);
       mark.say(lost ? `missed: ${mark.truth.label}` : mark.truth.label);
     }
@@ -75,16 +81,10 @@ function showTruth() {
 }
 
 // Labels say everything where there is room, and on a phone only what tells one box from another.
-const NARROW = 450;
+const NARROW = 380;
 function nameMarks() {
   for (const { items, width } of panes) {
-    for (const { mark, detection, tag } of items) {
-      const wide = width >= NARROW || mark.lit;
-      const verdict = state.truth && detection.mark;
-      const words = [tag, wide && detection.label, detection.score.toFixed(2)];
-      if (verdict) words.push(wide ? `· ${verdict}` : verdict.startsWith("hit") ? "✓" : "✗");
-      mark.say(words.filter(Boolean).join(" "));
-    }
+    for (const { mark, words } of items) mark.say(words(width >= NARROW || mark.lit).filter(Boolean).join(" "));
   }
 }
 
@@ -94,42 +94,52 @@ function announce(text) {
   announcing = setTimeout(() => (part("status").textContent = text), 300); // not every step of a drag
 }
 
-function choosePoint(index) {
-  takePoint(index);
-  filter();
+// --- what sets it ------------------------------------------------------------------------------------------
+
+const choosePoint = (index) => visitor.choose({ rate: state.value.operating.points[index].label });
+
+function chooseThreshold(id, threshold) {
+  const current = Object.entries({ ...state.thresholds, [id]: threshold });
+  visitor.choose({ scores: Object.fromEntries(current.filter(([, score]) => isNumber(score))) });
 }
 
-// An operating point that no score reaches (null) shows nothing.
+// The visitor's choice as far as it fits this value, else the value's own.
+function takeChoice() {
+  const operating = state.value?.operating ?? {};
+  const { rate, scores } = visitor.choice;
+  const wanted = wantedPoint(operating);
+  const own = operating.points?.length > 0 ? (operating.selected ?? null) : null;
+  if (wanted >= 0) takePoint(wanted);
+  else if (rate !== null && own !== null) takePoint(own);
+  else takeScores(scores);
+}
+
+// An operating point that no score reaches (null) shows nothing; nothing is above such a stricter one.
 function takePoint(index) {
-  const { thresholds, strict, notes } = state.value.operating.points[index];
+  const { thresholds, strict = {}, notes = {} } = state.value.operating.points[index];
   state.point = index;
   for (const [id, threshold] of Object.entries(thresholds)) state.thresholds[id] = threshold ?? Infinity;
-  Object.assign(state.stricts, strict);
+  for (const [id, threshold] of Object.entries(strict)) state.stricts[id] = threshold ?? Infinity;
   Object.assign(state.notes, notes);
 }
 
-function chooseThreshold(id, threshold) {
-  if (state.point !== null) state.notes = {}; // they belong to the operating point that is left
+function takeScores(scores) {
   state.point = null;
-  state.thresholds[id] = threshold;
-  filter();
-}
-
-function done() {
-  trigger("input", { thresholds: { ...state.thresholds }, point: state.point });
-}
-
-// For controls elsewhere on the page: window.bonefx.setThresholds({yolo: 0.3}, "elem-id of one viewer").
-globalThis.bonefx ??= {
-  setThresholds(thresholds, viewer = null) {
-    document.dispatchEvent(new CustomEvent("bonefx:thresholds", { detail: { thresholds, viewer } }));
-  },
-};
-function onThresholds({ detail: { thresholds, viewer } }) {
-  if (!element.isConnected) return document.removeEventListener("bonefx:thresholds", onThresholds);
-  if (viewer && !document.getElementById(viewer)?.contains(element)) return;
-  for (const { data } of panes) {
-    if (typeof thresholds[data.id] === "number") chooseThreshold(data.id, thresholds[data.id]);
+  for (const { id, strict, note } of state.value?.panes ?? []) {
+    if (id in scores) state.thresholds[id] = scores[id];
+    state.stricts[id] = strict; // and not those of an operating point that is left
+    state.notes[id] = note;
   }
 }
-document.addEventListener("bonefx:thresholds", onThresholds);
+
+visitor.viewers.add({
+  element,
+  take() {
+    takeChoice();
+    filter();
+  },
+  thresholds() {
+    const shown = models.filter(({ data }) => !data.error).map(({ data: { id } }) => [id, limit(id)]);
+    return Object.fromEntries(shown.map(([id, score]) => [id, Number.isFinite(score) ? score : null]));
+  },
+});

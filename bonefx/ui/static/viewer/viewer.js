@@ -19,16 +19,11 @@ function update() {
     state.stricts[pane.id] = pane.strict;
     state.notes[pane.id] = pane.note;
   }
-  state.point = null;
-  const selected = shown.operating?.selected ?? null; // null: thresholds were set by score
+  const selected = shown.operating?.selected ?? null;
   if (selected !== null && shown.operating.points.length > 0) takePoint(selected);
+  takeChoice();
   makePanes(shown);
-  // The slider that asked for this value keeps its place and the focus.
-  const wanted = JSON.stringify([shown.operating, shown.panes.map(({ id, title, error }) => [id, title, error])]);
-  if (wanted !== controlsFor) {
-    controlsFor = wanted;
-    controls = makeControls(part("operating"), shown, { point: choosePoint, threshold: chooseThreshold, done });
-  }
+  controls = makeControls(part("operating"), shown, { point: choosePoint, threshold: chooseThreshold });
   if (!sameImage) {
     releasePictures(element);
     Object.assign(state, { picture: null, window: null, fitted: true });

@@ -1,0 +1,113 @@
+"""Operating points: from false positives per image to each model's own score threshold, by its metrics.
+
+Where no score of a model makes so few, its threshold is infinite here, and nothing is above it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bonefx import agreement
+from bonefx.errors import RequestError
+from bonefx.evaluation.report import Report, operating_point, threshold_for
+from bonefx.inference import Outcome
+
+RATES = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1.0: "1", 2.0: "2", 4.0: "4", 8.0: "8"}
+"""False positives per image that can be chosen on the page, as people write them."""
+
+DEFAULT_RATE = 1.0
+
+STRICTER = 4
+"""Lines are solid from the operating point that allows a quarter of the chosen false positives."""
+
+MAX_RATE = 100.0
+"""Metrics are about the best 100 detections of each image: no curve goes further."""
+
+
+def check_rate(value: Any) -> float:
+    """The false positives per image as a float above 0 and up to `MAX_RATE`.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_RATE:
+        raise RequestError(
+            f"fp_per_image is {value!r}; it must be a number above 0 and at most {MAX_RATE:g}: the false "
+            "positives per image that are accepted."
+        )
+    return float(value)
+
+
+def viewer_points(reports: Mapping[str, Report]) -> list[dict[str, Any]]:
+    """The operating points of `RATES` as a viewer offers them.
+
+    Args:
+        reports: by model id.
+    """
+    return [
+        {
+            "label": label,
+            "fp_per_image": rate,
+            "thresholds": {m: threshold_for(report, rate) for m, report in reports.items()},
+            "strict": {m: threshold_for(report, rate / STRICTER) for m, report in reports.items()},
+            "notes": {m: _sensitivity_in_words(report, rate) for m, report in reports.items()},
+        }
+        for rate, label in RATES.items()
+    ]
+
+
+def score_for(report: Report, rate: float) -> float:
+    """The score threshold of a rate; infinity where no score makes so few false positives."""
+    threshold = threshold_for(report, rate)
+    return math.inf if threshold is None else threshold
+
+
+def result_above(outcome: Outcome, threshold: float) -> dict[str, Any]:
+    """`Outcome.to_result`; above an infinite threshold there is no detection, and `notes` say why."""
+    if threshold <= 1:
+        return outcome.to_result(threshold)
+    result = outcome.to_result(1.0)  # JSON has no infinity
+    if "detections" in result:
+        result["detections"] = []
+        result["notes"].append(
+            "At no score does this model make so few false positives per image: no detection is shown."
+        )
+    return result
+
+
+def agreement_of(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> dict[str, Any] | None:
+    """Where the first two models agree, each above its own threshold; None after a failure."""
+    pairs = zip(outcomes, thresholds, strict=True)
+    shown = [(o.model, o.detections.above(level)) for o, level in pairs if o.detections is not None]
+    return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
+
+
+def describe(report: Report, rate: float) -> dict[str, Any]:
+    """What the API says of an operating point: `fp_per_image`, `sensitivity` and `interval`.
+
+    The sensitivity is that for any fracture. Its interval is known at the rates that the report lists.
+    """
+    point = operating_point(report, rate)
+    if point is not None:
+        return {"fp_per_image": rate, "sensitivity": point["sensitivity"], "interval": point["interval"]}
+    curve = report["froc"]["any_fracture"]["curve"]
+    reached = [
+        sensitivity
+        for at, sensitivity in zip(curve["fp_per_image"], curve["sensitivity"], strict=True)
+        if at <= rate
+    ]
+    return {"fp_per_image": rate, "sensitivity": max(reached, default=0.0), "interval": None}
+
+
+def _sensitivity_in_words(report: Report, rate: float) -> str:
+    point = operating_point(report, rate)
+    if point is None or point["sensitivity"] is None:
+        return ""
+    interval = ""
+    if point["interval"]:
+        low, high = point["interval"]
+        interval = f" ({100 * low:.0f} to {100 * high:.0f} %)"
+    share = f"{100 * point['sensitivity']:.0f} % of fractures{interval}"
+    return f"finds {share} at this point, measured on {report['dataset']['images']} images"

@@ -1,0 +1,85 @@
+"""What a visitor takes away: made at the browser's thresholds, and only at valid ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bonefx.detections import Detections
+from bonefx.errors import RequestError
+from bonefx.inference import Outcome
+from bonefx.settings import NOTICE
+from bonefx.ui.downloads import write
+from bonefx.ui.session import DOWNLOADS, Session
+
+BOTH = ("faster-rcnn", "yolo")
+WEIGHTS = {"source": "hub", "repo": "a/b", "revision": "1" * 40, "file": "w.pt", "sha256": "2" * 64}
+
+
+@pytest.fixture
+def session(tmp_path) -> Session:
+    path = tmp_path / "My wrist (left).png"
+    Image.fromarray(np.full((80, 100), 90, np.uint8)).save(path)
+    found = Detections([[10, 10, 30, 30], [50, 50, 70, 70]], [0.6, 0.1], [0, 5], ("a", "b"))
+    facts = {"detections": found, "weights": WEIGHTS, "timings_ms": {"total": 1.0}}
+    (tmp_path / "folder" / DOWNLOADS).mkdir(parents=True)
+    outcomes = tuple(Outcome(path.name, 100, 80, model, **facts) for model in BOTH)
+    return Session(path=path, folder=tmp_path / "folder", outcomes=outcomes)
+
+
+def test_json_has_thresholds_weights_notice_and_agreement(session):
+    age = session.folder.stat().st_mtime
+    path = write(session, "json", "compare", BOTH, {"faster-rcnn": 0.5, "yolo": 0.05})
+    assert path.name == "My_wrist_left__compare.json"
+    assert session.folder in path.parents  # deleted with it
+    assert session.folder.stat().st_mtime == age  # and not one minute later than before
+    content = json.loads(path.read_text("utf-8"))
+    assert [(r["model"], r["threshold"], len(r["detections"])) for r in content["results"]] == [
+        ("faster-rcnn", 0.5, 1),
+        ("yolo", 0.05, 2),
+    ]
+    assert content["results"][0]["weights"] == WEIGHTS
+    assert content["notice"] == NOTICE
+    assert len(content["agreement"]["both"]) == 1
+    assert content["agreement"]["only"] == {"faster-rcnn": [], "yolo": [1]}
+
+
+def test_csv_has_a_row_for_each_detection_of_the_tab(session):
+    path = write(session, "csv", "yolo", ("yolo",), {"yolo": 0.0})
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    assert [(row["model"], float(row["score"])) for row in rows] == [
+        ("yolo", pytest.approx(0.6)),
+        ("yolo", pytest.approx(0.1)),
+    ]
+
+
+def test_the_picture_has_the_boxes(session):
+    shown, hidden = (
+        np.asarray(Image.open(write(session, "png", "yolo", ("yolo",), {"yolo": level})))
+        for level in (0.5, None)  # None: an operating point that no score reaches
+    )
+    colour = (0x56, 0xB4, 0xE9)
+    assert (shown == colour).all(axis=-1).any()
+    assert not (hidden == colour).all(axis=-1).any()
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [None, [], "yolo", {}, {"faster-rcnn": 0.5}, {"yolo": "0.5"}, {"yolo": 1.5}, {"yolo": True}],
+)
+def test_what_the_browser_sends_is_checked(session, thresholds):
+    with pytest.raises(RequestError):
+        write(session, "json", "yolo", ("yolo",), thresholds)
+
+
+def test_after_the_image_was_deleted_there_is_nothing_to_download(session):
+    shutil.rmtree(session.folder)
+    with pytest.raises(RequestError, match="no results"):
+        write(session, "csv", "yolo", ("yolo",), {"yolo": 0.5})
+    assert not Path(session.folder).exists()

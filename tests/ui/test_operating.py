@@ -1,0 +1,80 @@
+"""Operating points: rates to scores, and what is said where there is none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bonefx.detections import Detections
+from bonefx.errors import RequestError
+from bonefx.inference import Outcome
+from bonefx.ui import operating
+
+
+def report() -> dict:
+    """As much of a metrics report as matters here: nothing is hit before 0.2 false positives an image."""
+    points = [
+        {"fp_per_image": 0.125, "sensitivity": 0.0, "interval": [0.0, 0.1], "reached": True},
+        {"fp_per_image": 1.0, "sensitivity": 0.5, "interval": [0.4, 0.6], "reached": True},
+    ]
+    curve = {"fp_per_image": [0.1, 0.2, 0.9], "sensitivity": [0.0, 0.3, 0.5], "threshold": [0.9, 0.6, 0.3]}
+    return {"froc": {"any_fracture": {"points": points, "curve": curve}}, "dataset": {"images": 348}}
+
+
+def outcome(**changes) -> Outcome:
+    found = Detections([[0, 0, 9, 9], [5, 5, 20, 20]], [1.0, 0.1], [0, 5], ("a", "b"))
+    return Outcome("a.png", 100, 80, "yolo", **{"detections": found, "timings_ms": {"total": 1.0}, **changes})
+
+
+@pytest.mark.parametrize("value", [0.125, 1, 100])
+def test_rates(value):
+    assert operating.check_rate(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 100.1, math.nan, math.inf, "1/4", True, None])
+def test_what_is_no_rate_gets_a_sentence(value):
+    with pytest.raises(RequestError, match="above 0 and at most 100"):
+        operating.check_rate(value)
+
+
+@pytest.mark.parametrize(
+    ("rate", "score", "said"),
+    [
+        (1.0, 0.3, {"fp_per_image": 1.0, "sensitivity": 0.5, "interval": [0.4, 0.6]}),
+        # between the rates that the report lists: from the curve, and without an interval
+        (0.3, 0.6, {"fp_per_image": 0.3, "sensitivity": 0.3, "interval": None}),
+        (0.125, math.inf, {"fp_per_image": 0.125, "sensitivity": 0.0, "interval": [0.0, 0.1]}),
+    ],
+)
+def test_a_rate_has_a_score_and_a_sensitivity(rate, score, said):
+    assert operating.score_for(report(), rate) == score
+    assert operating.describe(report(), rate) == said
+
+
+def test_points_of_the_viewer():
+    points = operating.viewer_points({"yolo": report()})
+    assert [point["fp_per_image"] for point in points] == list(operating.RATES)
+    by_rate = {point["fp_per_image"]: point for point in points}
+    assert by_rate[0.125]["thresholds"] == {"yolo": None}  # no score makes so few
+    assert by_rate[1.0]["thresholds"] == {"yolo": 0.3}
+    assert by_rate[1.0]["strict"] == {"yolo": 0.6}  # that of a quarter of the rate
+    assert by_rate[1.0]["notes"] == {
+        "yolo": "finds 50 % of fractures (40 to 60 %) at this point, measured on 348 images"
+    }
+
+
+def test_above_an_infinite_threshold_there_is_nothing_and_that_is_said():
+    result = operating.result_above(outcome(), math.inf)
+    assert (result["threshold"], result["detections"]) == (1.0, [])
+    assert "no detection is shown" in result["notes"][-1]
+    assert (
+        len(operating.result_above(outcome(), 1.0)["detections"]) == 1
+    )  # a score of 1 is above a threshold of 1
+    assert "error" in operating.result_above(outcome(detections=None, error="It failed."), math.inf)
+
+
+def test_agreement_is_that_above_each_own_threshold():
+    both = [outcome(), outcome()]
+    assert len(operating.agreement_of(both, [0.0, 0.0])["both"]) == 2
+    assert operating.agreement_of([outcome(), outcome(detections=None, error="no")], [0.0, 0.0]) is None
