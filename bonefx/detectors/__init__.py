@@ -82,7 +82,7 @@ MODELS: dict[str, ModelSpec] = {
             summary="A one-stage detector (Ultralytics YOLO26): it judges all places of the image at once.",
             filename=lambda settings: settings.filename_yolo,
             metrics_filename=lambda settings: settings.metrics_filename_yolo,
-            bundled="yolo26n_384.pt",
+            bundled="yolo26n_448.pt",
             load=_load_yolo,
         ),
     )

@@ -155,7 +155,7 @@ FASTER_RCNN = {
             rpn_pre_nms=500,
             rpn_post_nms=300,
         ),
-        epochs=5,
+        epochs=4,
         batch=8,
         optimizer="adamw",
         lr=3e-4,
@@ -180,7 +180,7 @@ YOLO = {
     "bundled": YOLORecipe(
         architecture="yolo26n",
         image_size=448,
-        epochs=12,
+        epochs=7,
         cosine=True,
         close_mosaic=2,
         warmup_epochs=1.0,

@@ -85,8 +85,8 @@ def _weights(outcome: Outcome) -> str:
     if source == "bundled":
         demo = (
             "<p class='demo'><strong>Demo weights.</strong> These small weights travel with the app; "
-            "they are not the published model. They have seen real radiographs only, and miss most "
-            "fractures of the phantoms.</p>"
+            "they are not the published model. They learnt from one public set of real radiographs and "
+            "from synthetic phantoms; how good they are was measured on real radiographs only.</p>"
         )
     return _card(outcome, source, demo + facts)
 

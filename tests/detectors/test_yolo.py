@@ -15,7 +15,7 @@ from bonefx.detectors.base import Stopwatch
 from bonefx.errors import WeightsError
 from bonefx.settings import packaged
 
-BUNDLED = packaged("bundled") / "yolo26n_384.pt"
+BUNDLED = packaged("bundled") / "yolo26n_448.pt"
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def test_without_a_model_and_without_the_images(out, capsys):
     }
     del after["metrics_yolo.json"]
     assert after == before
-    assert "| YOLO | `yolo26n_384.pt` |" in capsys.readouterr().out
+    assert "| YOLO | `yolo26n_448.pt` |" in capsys.readouterr().out
 
 
 def test_a_run_that_was_killed_goes_on(data, evaluated, tmp_path, capfd):
@@ -351,7 +351,7 @@ def test_first_push_second_push_nothing_changed(hub, push, out, capsys):
 
     _, matter, text = card.split("---\n", 2)
     assert yaml.safe_load(matter)["pretty_name"] == "BoneFX metrics on made, valid"
-    assert "| YOLO | `yolo26n_384.pt` |" in text
+    assert "| YOLO | `yolo26n_448.pt` |" in text
     assert "At 1 false alarm per image, YOLO" in text
     assert "40 images,\n14 of them without a fracture, 26 boxes" in text
     assert not {"{", "}"} & set(text)

@@ -16,7 +16,7 @@ from tests.training import toy
 
 def test_the_figures_are_those_of_an_evaluation(tmp_path):
     dataset = data.load(toy.write(tmp_path / "set")).dataset
-    detector = yolo.load(packaged("bundled") / "yolo26n_384.pt")
+    detector = yolo.load(packaged("bundled") / "yolo26n_448.pt")
     rows = []
     for image_id, image in enumerate(dataset.images, 1):
         rows += to_rows(image_id, detector.detect(data.read_image(image.path), Stopwatch()))

@@ -22,7 +22,7 @@ from bonefx.training import data, yolo
 from tests.training import toy
 
 RECIPE = replace(toy.TINY_YOLO, epochs=4)
-BUNDLED = packaged("bundled") / "yolo26n_384.pt"
+BUNDLED = packaged("bundled") / "yolo26n_448.pt"
 
 
 @pytest.fixture(scope="module")
