@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from bonefx.benchmark.report import as_markdown
+from bonefx.benchmark.report import read as read_benchmark
 from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
 from bonefx.evaluation.summary import markdown_table
@@ -53,10 +55,26 @@ def rewritten(text: str, root: Path) -> str:
 
 
 def _results(root: Path) -> str:
-    """The table of the metrics that were measured, then of those that others reported."""
+    """The table of the metrics that were measured, a consensus last, then of those that others reported."""
     folder = root / "precomputed_metrics"
-    files = [*sorted(folder.glob("metrics_*.json")), *sorted(folder.glob("reported_*.json"))]
-    return markdown_table([report.read(path) for path in files])
+    measured = [report.read(path) for path in sorted(folder.glob("metrics_*.json"))]
+    measured.sort(key=lambda made: made["detector"]["method"] is not None)
+    reported = [report.read(path) for path in sorted(folder.glob("reported_*.json"))]
+    return markdown_table([*measured, *reported])
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"results": _results}
+def _benchmark(root: Path) -> str:
+    """The tables of what was measured on a machine that each file names.
+
+    Raises:
+        BoneFXError: there is no such file.
+    """
+    files = sorted((root / "docs").glob("benchmark*.json"))
+    if not files:
+        raise BoneFXError(
+            "The README needs a benchmark: python -m bonefx benchmark --out docs/benchmark.json"
+        )
+    return "\n".join(as_markdown(read_benchmark(file)) for file in files)
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {"results": _results, "benchmark": _benchmark}

@@ -1,0 +1,211 @@
+"""The whole measurement: what is measured, by which process, in which order."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import bonefx
+from bonefx.benchmark import pictures, startup
+from bonefx.benchmark.figures import distinct, ratio, summaries, summary
+from bonefx.benchmark.processes import SIDES, Worker, environment
+from bonefx.detectors import MODELS
+from bonefx.detectors.base import processor_name
+from bonefx.settings import NOTICE
+
+SCHEMA_VERSION = 1
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        full_size: the published architectures with random weights, in place of the bundled weights.
+        models: ids of the registry.
+        images: how many of the phantoms a turn has.
+        rounds: turns of each side.
+        starts: how often a new process answers its first request, and how often a page starts.
+        shapes: whether ten shapes are compared with one.
+        lengths: sides, in pixels, of the square images that show how time grows with them.
+        boxes: numbers of boxes, likewise.
+        repeats: measurements for each length and number of boxes.
+    """
+
+    full_size: bool = False
+    models: tuple[str, ...] = tuple(MODELS)
+    images: int = 16
+    rounds: int = 5
+    starts: int = 3
+    shapes: bool = True
+    lengths: tuple[int, ...] = (512, 1024, 2048, 4096)
+    boxes: tuple[int, ...] = (0, 10, 50, 300)
+    repeats: int = 3
+
+
+BUNDLED = Plan()
+FULL_SIZE = Plan(full_size=True, images=3, rounds=4, starts=2)
+"""These take two and six minutes at most on two cores, most of it the reference's."""
+
+
+def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        plan: what.
+        command: recorded with the figures.
+        tell: told what is measured now.
+
+    Returns:
+        The figures as plain values: milliseconds; of `start`, seconds; of `memory`, megabytes.
+
+    Raises:
+        BoneFXError: there are no images, or a process failed.
+    """
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="bonefx-benchmark-") as scratch:
+        folder = Path(scratch)
+        environments = {side: environment(side, folder / "weights", folder / "cache") for side in SIDES}
+        phantoms = [str(path) for path in pictures.phantoms()]
+        files = phantoms[:: -(-len(phantoms) // plan.images)]  # from all over the list: shapes differ
+        if plan.full_size:
+            tell("making weights")
+            with Worker("ours", environments["ours"]) as worker:
+                worker.ask("write_weights", folder=str(folder / "weights"))
+        tell("converting")
+        with Worker("ours", environments["ours"]) as worker:
+            worker.ask("first", models=plan.models, file=files[0])
+            conversion = worker.ask("settle", models=plan.models)["seconds"]
+        first = _first(plan, environments, files[0], tell)
+        with (
+            Worker("reference", environments["reference"]) as reference,
+            Worker("ours", environments["ours"]) as ours,
+        ):
+            workers = {"reference": reference, "ours": ours}
+            settled = {side: worker.ask("settle", models=plan.models) for side, worker in workers.items()}
+            shapes = _shapes(plan, ours, folder, tell) if plan.shapes else {}
+            turns = _take_turns(plan, workers, files, tell)
+            memory = {side: worker.ask("memory") for side, worker in workers.items()}
+            lengths = [_length(plan, ours, folder, length, tell) for length in plan.lengths]
+            tell("boxes")
+            boxes = ours.ask("boxes", file=files[0], counts=plan.boxes, repeats=plan.repeats)
+        waits = startup.measure(plan.starts, environments["ours"], tell)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "command": command,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "notice": NOTICE,
+        "machine": {**_machine(), "threads": settled["ours"]["threads"]},
+        "versions": _versions(),
+        "full_size": plan.full_size,
+        "rounds": plan.rounds,
+        "images": len(files),
+        "models": [
+            {
+                "id": model_id,
+                "name": MODELS[model_id].name,
+                **settled["ours"]["models"][model_id],
+                **_compared(turns[model_id]),
+            }
+            for model_id in plan.models
+        ],
+        "shapes": shapes,
+        "memory": memory,
+        "start": {"first": first, "conversion": round(conversion, 1), **waits},
+        "lengths": lengths,
+        "boxes": boxes,
+    }
+
+
+def _first(plan: Plan, environments: dict[str, dict[str, str]], file: str, tell: Tell) -> dict[str, Any]:
+    """Seconds from the start of a process to all models' detections, in turn."""
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    for number in range(1, plan.starts + 1):
+        for side in SIDES:
+            tell(f"first detection, round {number} of {plan.starts}, {side}")
+            begun = time.perf_counter()
+            with Worker(side, environments[side]) as worker:
+                worker.ask("first", models=plan.models, file=file)
+                seconds[side].append(time.perf_counter() - begun)
+    return {side: summary(values) for side, values in seconds.items()}
+
+
+def _shapes(plan: Plan, ours: Worker, folder: Path, tell: Tell) -> dict[str, Any]:
+    """What ten shapes new to the process cost, as a share of one shape ten times, the first one left out."""
+    one, ten = pictures.shapes(folder)
+    found = {}
+    for model_id in plan.models:
+        tell(f"ten shapes, {MODELS[model_id].name}")
+        same = ours.ask("detect", model=model_id, files=[str(one)] * (len(ten) + 1))[1:]
+        different = ours.ask("detect", model=model_id, files=[str(path) for path in ten])
+        ms = {name: sum(_column(rows, "detection")) for name, rows in (("one", same), ("ten", different))}
+        found[model_id] = {**ms, "ratio": ms["ten"] / ms["one"]}
+    return found
+
+
+def _take_turns(
+    plan: Plan, workers: dict[str, Worker], files: list[str], tell: Tell
+) -> dict[str, dict[str, list[list[dict[str, Any]]]]]:
+    """Each model's rows by side and round; a round that warms up is left out."""
+    turns = {model_id: {side: [] for side in SIDES} for model_id in plan.models}
+    for number in range(plan.rounds + 1):
+        for model_id in plan.models:
+            for side in SIDES:
+                name = f"round {number} of {plan.rounds}" if number else "warming up"
+                tell(f"{name}, {MODELS[model_id].name}, {side}")
+                turns[model_id][side].append(workers[side].ask("detect", model=model_id, files=files))
+    return {
+        model_id: {side: rounds[1:] for side, rounds in sides.items()} for model_id, sides in turns.items()
+    }
+
+
+def _length(plan: Plan, ours: Worker, folder: Path, length: int, tell: Tell) -> dict[str, Any]:
+    """Each model's stages on a square image, after one that is not counted."""
+    tell(f"an image of {length} px")
+    file = str(pictures.square(length, folder))
+    found = {}
+    for model_id in plan.models:
+        rows = ours.ask("detect", model=model_id, files=[file] * (plan.repeats + 1))[1:]
+        found[model_id] = summaries([row["ms"] for row in rows])
+    return {"pixels": length, "models": found}
+
+
+def _compared(sides: dict[str, list[list[dict[str, Any]]]]) -> dict[str, Any]:
+    """One model: our share of the reference's time for a detection, and what each side did in which time."""
+    times = {side: [_column(rows, "detection") for rows in rounds] for side, rounds in sides.items()}
+    made: dict[str, Any] = {"ratio": ratio(times["ours"], times["reference"])}
+    for side, rounds in sides.items():
+        rows = [row for turn in rounds for row in turn]
+        made[side] = {
+            "runtimes": distinct(row["runtime"] for row in rows),
+            "detections": median(row["detections"] for row in rows),
+            "ms": summaries([row["ms"] for row in rows]),
+        }
+    return made
+
+
+def _column(rows: Sequence[dict[str, Any]], stage: str) -> list[float]:
+    return [row["ms"][stage] for row in rows]
+
+
+def _machine() -> dict[str, Any]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": processor_name(), "cores": cores, "system": platform.platform()}
+
+
+def _versions() -> dict[str, str]:
+    """Python's and those that the figures depend on and the runtimes do not name."""
+    named = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "gradio")}
+    return {"python": platform.python_version(), "bonefx": bonefx.__version__, **named}

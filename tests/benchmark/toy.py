@@ -1,0 +1,60 @@
+"""Figures as `bonefx.benchmark.measure` makes them, without measuring anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bonefx.benchmark.figures import summary
+from bonefx.benchmark.worker import STAGES
+
+
+def measured(full_size: bool = False) -> dict[str, Any]:
+    """Two models, of which ours takes two fifths of the reference's time."""
+
+    def side(engine: str, precision: str, factor: float) -> dict[str, Any]:
+        return {
+            "runtimes": [{"engine": engine, "precision": precision, "device": "a processor"}],
+            "detections": 300,
+            "ms": {stage: summary([factor * value for value in (90, 100, 110)]) for stage in STAGES},
+        }
+
+    stages = {stage: summary([7, 8, 9]) for stage in STAGES}
+    models = [
+        {
+            "id": model_id,
+            "name": name,
+            "weights": {"source": "bundled", "file": f"{model_id}.weights", "sha256": "0"},
+            "image_size": 384,
+            "ratio": summary([0.36, 0.38, 0.4]),
+            "reference": side("torch 2.11.0", "float32", 1.0),
+            "ours": side("openvino 2026.4.1", "bfloat16", 0.4),
+        }
+        for model_id, name in (("faster-rcnn", "Faster R-CNN"), ("yolo", "YOLO"))
+    ]
+    seconds = summary([3.0, 3.2, 3.4])
+    return {
+        "schema_version": 1,
+        "created": "2026-11-23T10:00:00Z",
+        "command": "python -m bonefx benchmark",
+        "seconds": 99.0,
+        "notice": "Research and education. Not a medical device.",
+        "machine": {"processor": "A Processor 9000", "cores": 2, "system": "Linux", "threads": 1},
+        "versions": {"python": "3.11.7", "torch": "2.11.0"},
+        "full_size": full_size,
+        "rounds": 5,
+        "images": 16,
+        "models": models,
+        "shapes": {"yolo": {"one": 100.0, "ten": 104.0, "ratio": 1.04}},
+        "memory": {
+            "reference": {"resident": 700.4, "peak": 800.0},
+            "ours": {"resident": None, "peak": 900.0},
+        },
+        "start": {
+            "first": {"reference": seconds, "ours": summary([2.0])},
+            "conversion": 17.3,
+            "import": summary([0.04]),
+            "page": {"empty": seconds, "ours": seconds},
+        },
+        "lengths": [{"pixels": 512, "models": {"faster-rcnn": stages, "yolo": stages}}],
+        "boxes": [{"boxes": 10, "ms": {name: summary([1.25]) for name in ("draw", "suppress", "match")}}],
+    }
