@@ -121,6 +121,7 @@ class Program:
         finally:
             timer.cancel()
         if late.is_set():
+            self._process.wait()
             raise BoneFXError(f"The {self.name} gave no answer in {seconds:g} seconds and was ended.")
         if not answer:
             raise self.ended()
