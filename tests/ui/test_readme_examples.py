@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,26 @@ def test_with_a_client(app_address, capsys):
 
 
 def test_from_the_shell():
-    (command,) = [command for command in SHELL if "bonefx detect" in command]
+    (command,) = [command for command in SHELL if "bonefx detect examples" in command]
+    assert '"schema_version": 1' in printed_by(command)
+
+
+def test_a_batch_from_the_shell(tmp_path, monkeypatch):
+    (command,) = [command for command in SHELL if "bonefx detect my-radiographs.zip" in command]
+    with zipfile.ZipFile(tmp_path / "my-radiographs.zip", "w") as archive:
+        archive.write(ROOT / "examples/wrist-1.png", "wrist-1.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert "Not a medical device." in printed_by(command)
+    assert {path.suffix for path in (tmp_path / "results").rglob("*.*")} == {".json", ".csv", ".png", ".txt"}
+
+
+def printed_by(command: str) -> str:
     words = shlex.split(command)
     assert words.pop(0).endswith("python")
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, env=os.environ, check=True
-    )
-    assert '"schema_version": 1' in done.stdout
+    ).stdout
 
 
 def test_every_environment_variable_is_listed():
