@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from bonefx import images
 from bonefx.detectors import yolo
 from bonefx.detectors.base import Stopwatch
 from bonefx.errors import WeightsError
@@ -38,7 +40,10 @@ def checkpoint_with(path: Path, names: list[str]) -> Path:
 
 
 def picture(seed: int, size: tuple[int, int] = (300, 200)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    """A phantom in which the model finds something, darker by `seed`, of this height and width."""
+    phantom = images.read(packaged("examples") / "wrist-1.png").rgb
+    small = np.asarray(Image.fromarray(phantom).resize(size[::-1]))
+    return (small * (1 - seed / 20)).astype(np.uint8)
 
 
 def test_detections_are_ordered_and_inside_the_image(detector):
@@ -58,13 +63,11 @@ def test_stages_are_timed(detector):
 
 def test_colours_are_not_swapped(detector):
     """The adapter's RGB must reach the network as Ultralytics' own RGB input, a PIL image, does."""
-    from PIL import Image
-
     rgb = picture(1)
-    rgb[:, :, 2] //= 8  # a swap of red and blue shows
+    rgb[:, :, 2] = rgb[:, :, 2] * 0.7  # a swap of red and blue shows
     found = detector.detect(rgb, Stopwatch())
     own = detector._model.predict(
-        Image.fromarray(rgb), imgsz=384, conf=0.001, iou=0.7, max_det=300, nms=None, verbose=False
+        Image.fromarray(rgb), imgsz=448, conf=0.001, iou=0.7, max_det=300, nms=None, verbose=False
     )[0]
     assert found.scores[0] == pytest.approx(float(own.boxes.conf[0]), abs=1e-6)
 
@@ -145,7 +148,7 @@ def test_the_threads_are_left_alone_by_a_failure_too(detector):
 
 
 def test_ultralytics_leaves_pillow_and_the_threads_alone(detector):
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     threads = torch.get_num_threads()
     detector.detect(picture(0), Stopwatch())
