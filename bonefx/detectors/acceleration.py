@@ -115,6 +115,7 @@ class Acceleration:
                     return None
                 converter = subprocess.Popen(
                     [sys.executable, "-m", "bonefx.detectors.convert", "idle" if idle else "now"],
+                    bufsize=0,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -123,8 +124,8 @@ class Acceleration:
                 if idle:
                     self._idle_converter = converter
             with converter.stdin as line:  # open until the end, or it would end with it
-                line.write(f"{self._conversion.to_json()}\n".encode())
-                line.flush()
+                with contextlib.suppress(BrokenPipeError):  # it has ended already: its status says how
+                    line.write(f"{self._conversion.to_json()}\n".encode())
                 status = converter.wait()
             if idle and self._awaited:
                 return None

@@ -128,6 +128,27 @@ def test_the_background_takes_idle_time_alone_until_somebody_waits(tmp_path, rad
     assert converters() == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+def test_a_background_process_that_is_ended_before_it_knows_its_work_does_no_harm(
+    tmp_path, radiographs, monkeypatch
+):
+    begun, tell = threading.Event(), Conversion.to_json
+
+    def tell_too_late(conversion: Conversion) -> str:
+        if not begun.is_set():  # the first one is the background's
+            begun.set()
+            while converters():
+                time.sleep(0.01)
+        return tell(conversion)
+
+    monkeypatch.setattr(Conversion, "to_json", tell_too_late)
+    fresh = detector("yolo", settings(tmp_path))
+    detect(fresh, radiographs[0])
+    assert begun.wait(60)
+    fresh.settle()
+    assert fresh.runtime.engine.startswith("openvino")
+
+
 def converters() -> list[int]:
     """The processes that convert for this one."""
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
