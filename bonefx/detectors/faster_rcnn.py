@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import math
 import re
@@ -177,13 +178,14 @@ class TorchvisionModel:
 class OpenVINOModel:
     """The same with OpenVINO for `FasterRCNN.dense`.
 
-    Proposals, RoIAlign, box head and NMS stay torch's, in float32, whatever the precision of OpenVINO.
+    The rest stays torch's: the box head in OpenVINO's precision, proposals, RoIAlign and NMS in float32.
     """
 
     def __init__(self, network: FasterRCNN, dense: OpenVINONetwork) -> None:
-        """Of `network` the RoI heads are kept, and nothing else."""
+        """Of `network` the RoI heads are copied, and nothing else is kept: it may be in use."""
         self._network = _empty(network.architecture, network.config).eval()
-        self._network.roi_heads = network.roi_heads
+        self._network.roi_heads = copy.deepcopy(network.roi_heads)
+        self._network.roi_heads.box_head.to(getattr(torch, dense.runtime.precision))
         self._dense = dense
         self._lock = threading.Lock()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -235,11 +236,18 @@ class RoIPooler(nn.Module):
         # Feature Pyramid Networks, equation 1: a box of 224 px belongs to level 4.
         level = torch.floor(4 + torch.log2(torch.sqrt(area) / 224 + 1e-8))
         level = level.clamp(self.levels[0], self.levels[-1]).to(torch.int64)
-        pooled = first.new_zeros(len(rois), first.shape[1], self.size, self.size)
-        for number in self.levels:
-            rows = torch.nonzero(level == number)[:, 0]
+        threads = 1 if first.is_cuda else torch.get_num_threads()  # on a CPU, RoIAlign itself has only one
+        shares = [
+            (number, rows[start::threads])
+            for number in self.levels
+            for rows in (torch.nonzero(level == number)[:, 0],)
+            for start in range(threads)
+        ]
+
+        def pool(share: tuple[int, Tensor]) -> Tensor:
+            number, rows = share
             feature = features[str(number)]
-            pooled[rows] = roi_align(
+            return roi_align(
                 feature,
                 rois[rows].to(feature.dtype),
                 self.size,
@@ -247,11 +255,16 @@ class RoIPooler(nn.Module):
                 sampling_ratio=self.sampling_ratio,
                 aligned=True,
             )
+
+        pooled = first.new_zeros(len(rois), first.shape[1], self.size, self.size)
+        with ThreadPoolExecutor(threads) as executor:
+            for (_, rows), values in zip(shares, executor.map(pool, shares), strict=True):
+                pooled[rows] = values
         return pooled
 
 
 class BoxHead(nn.Module):
-    """Fully connected layers fc1, fc2, ... over the pooled features."""
+    """Fully connected layers fc1, fc2, ... over the pooled features, in the precision of their weights."""
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -261,10 +274,12 @@ class BoxHead(nn.Module):
             inputs = width
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1)
+        """Pooled features (n, channels, size, size) to (n, width of the last layer), of the same dtype."""
+        precision = x.dtype
+        x = x.flatten(1).to(self.fc1.weight.dtype)
         for number in range(1, self.count + 1):
             x = F.relu(getattr(self, f"fc{number}")(x))
-        return x
+        return x.to(precision)
 
 
 class BoxPredictor(nn.Module):

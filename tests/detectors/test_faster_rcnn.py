@@ -14,6 +14,7 @@ from bonefx.detections import Detections
 from bonefx.detectors import faster_rcnn
 from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.detectors.network import RoIPooler
 from bonefx.errors import WeightsError
 from tests.golden import make_checkpoint
 
@@ -52,6 +53,25 @@ def test_detectron2s_own_boxes_are_found(detector, name):
     found = detector.detect(IMAGES[name], Stopwatch())
     assert len(found) == 300
     assert share_found(REFERENCE[name], found) >= 0.97
+
+
+def test_threads_pool_what_one_pools():
+    torch.manual_seed(0)
+    pooler = RoIPooler((3, 4), size=7, sampling_ratio=0)
+    features = {"3": torch.rand(2, 4, 32, 32), "4": torch.rand(2, 4, 16, 16)}
+    corners = torch.rand(2, 9, 2) * 128
+    boxes = list(torch.cat([corners, corners + torch.rand(2, 9, 2) * 400 + 1], dim=2))
+    threads = torch.get_num_threads()
+    pooled = []
+    try:
+        for torch_threads in (1, 5):
+            torch.set_num_threads(torch_threads)
+            pooled.append(pooler(features, boxes, [(256, 256)] * 2))
+    finally:
+        torch.set_num_threads(threads)
+    assert pooled[0].shape == (18, 4, 7, 7)
+    assert torch.equal(*pooled)
+    assert pooled[0].flatten(1).amax(1).count_nonzero() == 18
 
 
 @pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="detectron2 is not installed")
