@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Detector
 from bonefx.detectors.conversion_cache import Conversion
 from bonefx.errors import RequestError, SourceError, WeightsError
@@ -19,24 +20,30 @@ from bonefx.settings import Settings
 
 
 def _load_faster_rcnn(weights: Weights, settings: Settings) -> Detector:
+    acceleration = _acceleration("bonefx.detectors.faster_rcnn", weights, settings)
     from bonefx.detectors import faster_rcnn
 
-    conversion = _conversion(faster_rcnn.__name__, weights, settings)
-    return faster_rcnn.load(weights.path, weights.config, settings.frcnn_engine, conversion)
+    return faster_rcnn.load(weights.path, weights.config, settings.frcnn_engine, acceleration)
 
 
 def _load_yolo(weights: Weights, settings: Settings) -> Detector:
+    acceleration = _acceleration("bonefx.detectors.yolo", weights, settings)
     from bonefx.detectors import yolo
 
-    return yolo.load(weights.path, _conversion(yolo.__name__, weights, settings))
+    return yolo.load(weights.path, acceleration)
 
 
-def _conversion(module: str, weights: Weights, settings: Settings) -> Conversion | None:
-    """How OpenVINO may take over; None where the settings leave it to torch."""
+def _acceleration(module: str, weights: Weights, settings: Settings) -> Acceleration | None:
+    """How OpenVINO may take over; None where the settings leave it to torch.
+
+    It is made before torch is imported, and loads its own part meanwhile.
+    """
     if settings.runtime == "torch":
         return None
-    return Conversion(
-        module, weights.path, weights.sha256, weights.config, settings.precision, settings.cache_dir
+    return Acceleration(
+        Conversion(
+            module, weights.path, weights.sha256, weights.config, settings.precision, settings.cache_dir
+        )
     )
 
 

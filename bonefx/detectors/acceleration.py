@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,23 +34,26 @@ _one_at_a_time = threading.Lock()  # conversions in the background, whatever the
 class Acceleration:
     """The way of one network to OpenVINO. Safe to use from several threads."""
 
-    def __init__(
-        self, conversion: Conversion, threads: int, take_over: Callable[[OpenVINONetwork], None]
-    ) -> None:
-        """
-        Args:
-            conversion: what is converted.
-            threads: for each inference.
-            take_over: called once, from whatever thread, with the network that is used from now on.
-        """
-        self._conversion, self._threads, self._take_over = conversion, threads, take_over
+    def __init__(self, conversion: Conversion) -> None:
+        """Loads the converted network, if there is one, while the caller imports torch and loads its own."""
+        self._conversion = conversion
+        self._take_over: Callable[[OpenVINONetwork], None] | None = None
         self._lock = threading.Lock()
         self._started = self._settled = self._awaited = False
         self._idle_converter: subprocess.Popen[bytes] | None = None
+        executor = ThreadPoolExecutor(1, "bonefx-converted-network")
+        self._stored = executor.submit(lambda: self._load(conversion_cache.find(conversion)))
+        executor.shutdown(wait=False)
 
-    def resume(self) -> None:
-        """Take over now if the converted network lies on disk."""
-        self._attempt(lambda: conversion_cache.find(self._conversion))
+    def attach(self, take_over: Callable[[OpenVINONetwork], None]) -> None:
+        """Begin with what lay on disk.
+
+        Args:
+            take_over: called once, from whatever thread, with the network that is used from then on: now if
+                it lay on disk, later if it has to be converted.
+        """
+        self._take_over = take_over
+        self._attempt(self._stored.result)
 
     def begin(self) -> None:
         """Have the network prepared in the background, unless that has begun; does not wait."""
@@ -75,17 +79,15 @@ class Acceleration:
         with _one_at_a_time:
             self._attempt(lambda: self._prepare(idle=True))
 
-    def _attempt(self, prepare: Callable[[], Path | None]) -> None:
-        """Load what `prepare` finds or makes, and hand it over; None leaves all as it is."""
+    def _attempt(self, prepare: Callable[[], OpenVINONetwork | None]) -> None:
+        """Hand over what `prepare` loads or makes; None leaves all as it is."""
         try:
-            folder = prepare()
-            if folder is None:
+            network = prepare()
+            if network is None:
                 return
-            from bonefx.detectors.openvino_network import OpenVINONetwork
-
             with self._lock:
                 if not self._settled:
-                    self._take_over(OpenVINONetwork(folder, self._conversion.precision, self._threads))
+                    self._take_over(network)
                     self._started = self._settled = True
             _give_memory_back()
         except Exception as error:  # whatever it is: torch goes on computing
@@ -95,11 +97,18 @@ class Acceleration:
                     _log.warning("torch computes %s, without OpenVINO: %s", name, error)
                     self._started = self._settled = True
 
-    def _prepare(self, idle: bool) -> Path | None:
-        """The converted network's folder; see `_convert`."""
+    def _load(self, folder: Path | None) -> OpenVINONetwork | None:
+        if folder is None:
+            return None
+        from bonefx.detectors.openvino_network import OpenVINONetwork
+
+        return OpenVINONetwork(folder, self._conversion.precision, _threads())
+
+    def _prepare(self, idle: bool) -> OpenVINONetwork | None:
+        """The converted network; see `_convert`."""
         import bonefx.detectors.openvino_guard  # noqa: F401  (without OpenVINO all the work would be in vain)
 
-        return conversion_cache.find(self._conversion) or self._convert(idle)
+        return self._load(conversion_cache.find(self._conversion) or self._convert(idle))
 
     def _convert(self, idle: bool) -> Path | None:
         """Have the network converted by another process; None if `settle` does that meanwhile.
@@ -134,6 +143,12 @@ class Acceleration:
                 said = errors.read().decode(errors="replace").strip()
                 raise RuntimeError(said.rpartition("\n")[2] or f"the conversion ended with {status}")
         return conversion_cache.find(self._conversion)
+
+
+def _threads() -> int:
+    """What the environment allows torch to use; 0, OpenVINO's own choice, where it says nothing."""
+    number = os.environ.get("OMP_NUM_THREADS", "")
+    return int(number) if number.isdecimal() else 0
 
 
 def _give_memory_back() -> None:

@@ -20,7 +20,6 @@ from bonefx.detections import Detections
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
-from bonefx.detectors.conversion_cache import Conversion
 from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import WeightsError
 from bonefx.labels import CLASSES
@@ -33,7 +32,7 @@ _DERIVED = re.compile(r"pixel_(mean|std)|proposal_generator\.anchor_generator\.c
 
 
 def load(
-    path: Path, config_path: Path | None, engine: str = "auto", conversion: Conversion | None = None
+    path: Path, config_path: Path | None, engine: str = "auto", acceleration: Acceleration | None = None
 ) -> FasterRCNNDetector:
     """Load a checkpoint.
 
@@ -42,7 +41,7 @@ def load(
         config_path: Detectron2 YAML of the training run; None takes the published model's settings.
         engine: `torchvision`, `detectron2`, or `auto`: Detectron2 where it is installed and can build
             this network, else torchvision.
-        conversion: how OpenVINO may take over from torchvision on a CPU; None leaves it to torch.
+        acceleration: how OpenVINO may take over from torchvision on a CPU; None leaves it to torch.
 
     Raises:
         WeightsError: the file is no such checkpoint, or the engine cannot run it.
@@ -55,8 +54,8 @@ def load(
         model: Any = Detectron2Model(network.architecture, network.config, state, device)
         return FasterRCNNDetector(model, network.config, device)
     detector = FasterRCNNDetector(TorchvisionModel(network.to(device)), network.config, device)
-    if conversion is not None and device.type == "cpu":
-        detector.accelerate(conversion)
+    if acceleration is not None and device.type == "cpu":
+        detector.accelerate(acceleration)
     return detector
 
 
@@ -250,14 +249,14 @@ class FasterRCNNDetector:
         if self._acceleration is not None:
             self._acceleration.settle()
 
-    def accelerate(self, conversion: Conversion) -> None:
+    def accelerate(self, acceleration: Acceleration) -> None:
         """Let OpenVINO take over from a `TorchvisionModel`: now if it can, else after the first detection."""
 
         def take_over(dense: OpenVINONetwork) -> None:
             self._active = OpenVINOModel(self._active[0].network, dense), dense.runtime
 
-        self._acceleration = Acceleration(conversion, torch.get_num_threads(), take_over)
-        self._acceleration.resume()
+        self._acceleration = acceleration
+        acceleration.attach(take_over)
 
 
 def _detectron2_can_run(architecture: Architecture) -> bool:

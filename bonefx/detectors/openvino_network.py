@@ -26,7 +26,7 @@ class OpenVINONetwork:
         Args:
             folder: holds `NETWORK`.
             precision: `float32`, or `auto`: bfloat16 where the processor computes with it natively.
-            threads: for each inference.
+            threads: for each inference; 0 leaves that to OpenVINO.
         """
         core = _core()
         # OpenVINO names BF16 for native instructions alone, though it can emulate them, slowly.

@@ -13,7 +13,6 @@ from bonefx import labels, matching
 from bonefx.detections import Detections
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
-from bonefx.detectors.conversion_cache import Conversion
 from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend
 from bonefx.errors import WeightsError
 
@@ -23,12 +22,12 @@ if TYPE_CHECKING:  # it imports OpenVINO
 IOU = 0.7
 
 
-def load(path: Path, conversion: Conversion | None = None) -> YOLODetector:
+def load(path: Path, acceleration: Acceleration | None = None) -> YOLODetector:
     """Load a checkpoint without running code from it.
 
     Args:
         path: the checkpoint.
-        conversion: how OpenVINO may take over the network on a CPU; None leaves it to torch.
+        acceleration: how OpenVINO may take over the network on a CPU; None leaves it to torch.
 
     Raises:
         WeightsError: it is no Ultralytics detection checkpoint, or has classes other than ours.
@@ -47,8 +46,8 @@ def load(path: Path, conversion: Conversion | None = None) -> YOLODetector:
     except KeyError as error:
         raise WeightsError(f"{path.name} has the class {error}, which is none of ours") from None
     detector = YOLODetector(model, names, class_ids)
-    if conversion is not None and not torch.cuda.is_available():
-        detector.accelerate(conversion)
+    if acceleration is not None and not torch.cuda.is_available():
+        detector.accelerate(acceleration)
     return detector
 
 
@@ -151,7 +150,7 @@ class YOLODetector:
         if self._acceleration is not None:
             self._acceleration.settle()
 
-    def accelerate(self, conversion: Conversion) -> None:
+    def accelerate(self, acceleration: Acceleration) -> None:
         """Let OpenVINO take over the network: now if it can, else after the first detection.
 
         Preprocessing, NMS and all else stay Ultralytics', in float32, whatever the precision of OpenVINO.
@@ -163,5 +162,5 @@ class YOLODetector:
                 self._model.predictor = self._model.ckpt = None  # both hold the torch network
                 self.runtime = network.runtime
 
-        self._acceleration = Acceleration(conversion, torch.get_num_threads(), take_over)
-        self._acceleration.resume()
+        self._acceleration = acceleration
+        acceleration.attach(take_over)

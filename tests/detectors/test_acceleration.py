@@ -180,7 +180,9 @@ def test_weights_that_changed_since_they_were_loaded_are_not_converted(tmp_path)
     weights = tmp_path / "a.pt"
     shutil.copy(packaged("bundled") / "yolo26n_448.pt", weights)
     conversion = Conversion("bonefx.detectors.yolo", weights, "0" * 64, None, "auto", tmp_path / "converted")
-    Acceleration(conversion, 1, lambda network: pytest.fail("it took over")).settle()
+    acceleration = Acceleration(conversion)
+    acceleration.attach(lambda network: pytest.fail("it took over"))
+    acceleration.settle()
     assert not (tmp_path / "converted").exists()
 
 
