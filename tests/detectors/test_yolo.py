@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -155,3 +158,18 @@ def test_ultralytics_leaves_pillow_and_the_threads_alone(detector):
     assert torch.get_num_threads() == threads
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(b"no image"))
+
+
+@pytest.mark.parametrize("threads", [None, "3"])
+def test_the_librarys_import_leaves_the_rest_of_the_process_alone(threads):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if threads:
+        environment["OMP_NUM_THREADS"] = threads
+    code = (
+        "import os, PIL.Image; before = PIL.Image.open; from bonefx.detectors import ultralytics_guard; "
+        "print(os.environ.get('OMP_NUM_THREADS'), PIL.Image.open is before)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert said.stdout.split() == [str(threads), "True"]
