@@ -11,11 +11,9 @@ import gradio as gr
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.evaluation.report import Report
-from bonefx.inference import Outcome
-from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
+from bonefx.settings import NOTICE
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
-from bonefx.ui.operating import agreement_of, check_rate, describe, result_above, score_for
+from bonefx.ui.operating import Cut, agreement_of
 
 MODEL_QUEUE = "models"
 """All events that run a model share one queue: two cores are no faster for being asked twice."""
@@ -41,27 +39,14 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         image: str | None, model_ids: Sequence[str], threshold: float | None, fp_per_image: float | None
     ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         """The result of each model, and where the first two agree."""
-        if threshold is not None and fp_per_image is not None:
-            raise RequestError("Send either threshold or fp_per_image, not both: each sets the score.")
-        level = DEFAULT_THRESHOLD if threshold is None else inference.check_threshold(threshold)
-        rate = None if fp_per_image is None else check_rate(fp_per_image)
+        cut = Cut.requested(threshold, fp_per_image)
         if image is None:
             raise RequestError("There is no image. Send a file: PNG, JPEG, WebP, BMP, TIFF or DICOM.")
         outcomes = inference.run(images.read(Path(image)), model_ids, registry)
-        levels, points = [], []
-        for outcome in outcomes:
-            if rate is None or outcome.detections is None:
-                levels.append(level)
-                points.append(None)
-            else:
-                report = _report(outcome, store)
-                levels.append(score_for(report, rate))
-                points.append(describe(report, rate))
-        results = [
-            {**result_above(outcome, score), "operating_point": point}
-            for outcome, score, point in zip(outcomes, levels, points, strict=True)
-        ]
-        return results, agreement_of(outcomes, levels)
+        results, scores = cut.results(
+            outcomes, lambda outcome: store.report_for(outcome, FIRST_ANSWER_SECONDS)
+        )
+        return results, agreement_of(outcomes, scores)
 
     def detect(
         image: str | None,
@@ -134,24 +119,6 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     compare_button.click(compare, [image, threshold, fp_per_image], api_name="compare", **shared)
     gr.api(models, api_name="models", queue=False)
     gr.api(metrics, api_name="metrics", queue=False)
-
-
-def _report(outcome: Outcome, store: MetricsStore) -> Report:
-    """The metrics of an outcome's weights.
-
-    Raises:
-        RequestError: there are none.
-    """
-    report = store.report_for(outcome)
-    if report is None and store.settled(FIRST_ANSWER_SECONDS):  # the Hub's may be on their way
-        report = store.report_for(outcome)
-    if report is None or not report["froc"]["any_fracture"]:
-        name = inference.CHOICES[outcome.model].name
-        raise RequestError(
-            f"No metrics belong to the weights of {name} that are in use, so no score is known for "
-            "fp_per_image. Send a threshold instead."
-        )
-    return report
 
 
 def _answer(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

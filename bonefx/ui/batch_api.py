@@ -11,13 +11,11 @@ import gradio as gr
 from bonefx import batch, entries, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.evaluation.report import Report
 from bonefx.inference import Outcome
-from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.background import Tell, in_background
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
-from bonefx.ui.operating import check_rate, describe, result_above, score_for
+from bonefx.ui.operating import Cut
 from bonefx.ui.session import Workspace
 
 ARCHIVE = "bonefx-batch.zip"
@@ -25,7 +23,7 @@ ARCHIVE = "bonefx-batch.zip"
 
 def run_batch(
     paths: Sequence[str],
-    answer: batch.Answer,
+    cut: Cut,
     archive: Path,
     light: Callable[[batch.Row], Any],
     registry: Registry,
@@ -35,7 +33,7 @@ def run_batch(
 
     Args:
         paths: image files and ZIP archives.
-        answer: makes the results of each image.
+        cut: from which score on there are detections.
         archive: the ZIP file to write.
         light: what is kept of a row, without its pixels.
 
@@ -47,46 +45,15 @@ def run_batch(
     """
     found = entries.collect([Path(path) for path in paths])
 
+    def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+        return cut.results(outcomes, store.report_for)[0]
+
     def work(tell: Tell) -> None:
         store.refresh(FIRST_ANSWER_SECONDS)  # so that all images get the same operating point
         for row in batch.save_archive(batch.run(found, list(MODELS), answer, registry, tell), archive):
             tell(light(row))
 
     yield from in_background(work)
-
-
-def answer_at(
-    store: MetricsStore, fp_per_image: float | None, threshold: float, *, strictly: bool
-) -> batch.Answer:
-    """What makes results at an operating point, or above a score where that is None.
-
-    Args:
-        store: knows which metrics belong to the weights in use.
-        fp_per_image: the operating point.
-        threshold: the score; also where metrics are missing, of one model or of all: at different prices a
-            comparison would mislead.
-        strictly: missing metrics raise RequestError instead, when results are made.
-    """
-
-    def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-        reports = {}
-        if fp_per_image is not None:
-            reports = {o.model: store.report_for(o) for o in outcomes if o.detections is not None}
-        missing = [MODELS[model_id].name for model_id, report in reports.items() if report is None]
-        if missing and strictly:
-            raise RequestError(
-                f"No metrics belong to the weights of {' and '.join(missing)}, so no score is known for "
-                "fp_per_image. Send threshold in its place."
-            )
-        return [_result(outcome, None if missing else reports.get(outcome.model)) for outcome in outcomes]
-
-    def _result(outcome: Outcome, report: Report | None) -> dict[str, Any]:
-        if report is None:
-            return {**outcome.to_result(threshold), "operating_point": None}
-        level, point = score_for(report, fp_per_image), describe(report, fp_per_image)
-        return {**result_above(outcome, level), "operating_point": point}
-
-    return answer
 
 
 def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Workspace) -> None:
@@ -110,12 +77,12 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
             annotated images, results.json and results.csv, which is kept for an hour.
         """
         try:
-            answer = _asked(store, threshold, fp_per_image)
+            cut = Cut.requested(threshold, fp_per_image)
             if not files:
                 raise RequestError("There are no files. Send images, or a ZIP archive of them.")
             path = workspace.new_folder() / ARCHIVE
             results: list[dict[str, Any]] = []
-            for news in run_batch(files, answer, path, lambda row: row.results, registry, store):
+            for news in run_batch(files, cut, path, lambda row: row.results, registry, store):
                 if isinstance(news, tuple):
                     results += news
                 yield None  # between two values it can be cancelled
@@ -132,12 +99,3 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
         button = gr.Button("batch")
     inputs = [files, threshold, fp_per_image]
     button.click(batch, inputs, answer, api_name="batch", concurrency_id=MODEL_QUEUE, concurrency_limit=1)
-
-
-def _asked(store: MetricsStore, threshold: float | None, fp_per_image: float | None) -> batch.Answer:
-    if threshold is not None and fp_per_image is not None:
-        raise RequestError("Send either threshold or fp_per_image, not both: each sets the score.")
-    if fp_per_image is not None:
-        return answer_at(store, check_rate(fp_per_image), DEFAULT_THRESHOLD, strictly=True)
-    level = DEFAULT_THRESHOLD if threshold is None else inference.check_threshold(threshold)
-    return answer_at(store, None, level, strictly=True)

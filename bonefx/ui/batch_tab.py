@@ -17,11 +17,11 @@ from bonefx.errors import BoneFXError
 from bonefx.inference import check_threshold
 from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.api import MODEL_QUEUE
-from bonefx.ui.batch_api import ARCHIVE, add_batch_endpoint, answer_at, run_batch
+from bonefx.ui.batch_api import ARCHIVE, add_batch_endpoint, run_batch
 from bonefx.ui.batch_table import NOTHING, light, named, summary, table
 from bonefx.ui.events import say
 from bonefx.ui.metrics_store import MetricsStore
-from bonefx.ui.operating import DEFAULT_RATE, RATES
+from bonefx.ui.operating import DEFAULT_RATE, RATES, Cut
 from bonefx.ui.session import KEPT_MINUTES, Workspace
 
 _STATIC = Path(__file__).with_name("static")
@@ -147,10 +147,8 @@ def _connect(tab: _Tab, registry: Registry, store: MetricsStore, workspace: Work
         shown = {tab.folder: folder, tab.status: say("Starting"), tab.table: NOTHING, **no_download}
         shown |= tab.buttons(running=True)
         try:
-            answer = answer_at(
-                store, None if rate == _BY_SCORE else rate, check_threshold(score), strictly=False
-            )
-            for news in run_batch(paths, answer, folder / ARCHIVE, light, registry, store):
+            cut = Cut(check_threshold(score), None if rate == _BY_SCORE else rate, strict=False)
+            for news in run_batch(paths, cut, folder / ARCHIVE, light, registry, store):
                 if isinstance(news, str):
                     shown[tab.status] = say(news)
                 elif news is not None:

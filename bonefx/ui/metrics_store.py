@@ -126,14 +126,20 @@ class MetricsStore:
         """
         return next((e for e in self._of(model_id) if e.applies_to(sha256, nms, image_size)), None)
 
-    def report_for(self, outcome: Outcome) -> Report | None:
-        """The report that belongs to an outcome's weights, NMS mode and image size; None without one."""
+    def report_for(self, outcome: Outcome, wait: float = 0.0) -> Report | None:
+        """The report that belongs to an outcome's weights, NMS mode and image size; None without one.
+
+        Where none is known but the Hub is being asked, it waits for that up to `wait` seconds.
+        """
         own = {"weights": outcome.weights, "nms": outcome.nms, "image_size": outcome.image_size}
         used = outcome.members or (own,)
         if any(each["weights"] is None for each in used):
             return None
         facts = [(each["weights"]["sha256"], each["nms"], each["image_size"]) for each in used]
-        entry = self.find(outcome.model, *zip(*facts, strict=True))
+        used_this_way = tuple(zip(*facts, strict=True))
+        entry = self.find(outcome.model, *used_this_way)
+        if entry is None and wait and self.settled(wait):
+            entry = self.find(outcome.model, *used_this_way)
         return entry.report if entry else None
 
     def to_records(self) -> list[dict[str, Any]]:

@@ -6,13 +6,15 @@ Where no score of a model makes so few, its threshold is infinite here, and noth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bonefx import agreement
 from bonefx.errors import RequestError
 from bonefx.evaluation.report import Report, operating_point, threshold_for
-from bonefx.inference import Outcome
+from bonefx.inference import CHOICES, Outcome, check_threshold
+from bonefx.settings import DEFAULT_THRESHOLD
 
 RATES = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1.0: "1", 2.0: "2", 4.0: "4", 8.0: "8"}
 """False positives per image that can be chosen on the page, as people write them."""
@@ -58,7 +60,75 @@ def viewer_points(reports: Mapping[str, Report]) -> list[dict[str, Any]]:
     ]
 
 
-def score_for(report: Report, rate: float) -> float:
+@dataclass(frozen=True)
+class Cut:
+    """From which score on detections become results.
+
+    Attributes:
+        threshold: the score.
+        fp_per_image: in its place, the false positives per image for which each model's metrics tell its own.
+        strict: metrics that are missing are an error. Otherwise `threshold` holds where those of one model
+            are missing, for all of them: at different prices a comparison would mislead.
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+    fp_per_image: float | None = None
+    strict: bool = True
+
+    @classmethod
+    def requested(cls, threshold: Any, fp_per_image: Any) -> Cut:
+        """That of an API request, which sends one of the two, or neither.
+
+        Raises:
+            RequestError: both are there, or one is out of range.
+        """
+        if threshold is not None and fp_per_image is not None:
+            raise RequestError("Send either threshold or fp_per_image, not both: each sets the score.")
+        if fp_per_image is not None:
+            return cls(fp_per_image=check_rate(fp_per_image))
+        return cls() if threshold is None else cls(check_threshold(threshold))
+
+    def results(
+        self, outcomes: Sequence[Outcome], report_for: Callable[[Outcome], Report | None]
+    ) -> tuple[list[dict[str, Any]], list[float]]:
+        """The API's result of each outcome, with `operating_point`, and the score from which it begins.
+
+        Args:
+            outcomes: of one image.
+            report_for: the metrics that belong to an outcome.
+
+        Raises:
+            RequestError: metrics are missing, and this is strict.
+        """
+        if self.fp_per_image is None:
+            return self._above_threshold(outcomes)
+        reports = {o.model: report_for(o) for o in outcomes if o.detections is not None}
+        missing = [
+            CHOICES[model_id].name
+            for model_id, report in reports.items()
+            if report is None or not report["froc"]["any_fracture"]
+        ]
+        if missing and self.strict:
+            raise RequestError(
+                f"No metrics belong to the weights of {' and '.join(missing)} that are in use, so no score "
+                "is known for fp_per_image. Send a threshold instead."
+            )
+        if missing:
+            return self._above_threshold(outcomes)
+        results, scores = [], []
+        for outcome in outcomes:
+            report = reports.get(outcome.model)  # a failure has none
+            scores.append(_score_for(report, self.fp_per_image) if report else self.threshold)
+            point = _describe(report, self.fp_per_image) if report else None
+            results.append({**result_above(outcome, scores[-1]), "operating_point": point})
+        return results, scores
+
+    def _above_threshold(self, outcomes: Sequence[Outcome]) -> tuple[list[dict[str, Any]], list[float]]:
+        results = [{**outcome.to_result(self.threshold), "operating_point": None} for outcome in outcomes]
+        return results, [self.threshold] * len(outcomes)
+
+
+def _score_for(report: Report, rate: float) -> float:
     """The score threshold of a rate; infinity where no score makes so few false positives."""
     threshold = threshold_for(report, rate)
     return math.inf if threshold is None else threshold
@@ -84,7 +154,7 @@ def agreement_of(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> di
     return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
 
 
-def describe(report: Report, rate: float) -> dict[str, Any]:
+def _describe(report: Report, rate: float) -> dict[str, Any]:
     """What the API says of an operating point: `fp_per_image`, `sensitivity` and `interval`.
 
     The sensitivity is that for any fracture. Its interval is known at the rates that the report lists.
