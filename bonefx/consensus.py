@@ -12,16 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bonefx.detections import Detections
+from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.labels import CLASSES
 from bonefx.matching import iou_matrix
 from bonefx.settings import Settings
 
 IOU = 0.55
 """A box joins a cluster whose fused box it overlaps by more than this: the paper's own value."""
-
-SCORE_FLOOR = 0.001
-"""Detections below this do not take part, and no fused one below it is returned: every detector's floor."""
 
 BEST_OF_EACH = 100
 """How many detections of each model take part: as many as evaluations store, so that figures which are

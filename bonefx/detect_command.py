@@ -14,6 +14,7 @@ from bonefx.detectors import MODELS
 from bonefx.errors import RequestError
 from bonefx.inference import CHOICES, Outcome
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
+from bonefx.terminal import replace_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         return [outcome.to_result(options.threshold) for outcome in outcomes]
 
-    rows = batch.run(found, model_ids, answer, progress=_report_progress)
+    rows = batch.run(found, model_ids, answer, progress=replace_line)
     if options.out is not None:
         rows = batch.save_folder(rows, options.out)
     results = list(_printed(rows, quiet=options.json))
@@ -58,22 +59,11 @@ def run(options: argparse.Namespace) -> int:
 def _printed(rows: Iterator[batch.Row], quiet: bool) -> Iterator[dict[str, Any]]:
     """The rows' results; each is printed as soon as it is there, unless quiet."""
     for row in rows:
-        _clear_progress()
+        replace_line()
         for result in row.results:
             if not quiet:
                 print(_in_words(result), end="\n\n", flush=True)
             yield result
-
-
-def _report_progress(words: str) -> None:
-    _clear_progress()
-    if sys.stderr.isatty():
-        print(words, end="", file=sys.stderr, flush=True)
-
-
-def _clear_progress() -> None:
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _threshold(text: str) -> float:

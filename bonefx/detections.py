@@ -10,6 +10,9 @@ import numpy as np
 
 from bonefx.labels import CLASSES
 
+SCORE_FLOOR = 0.001
+"""No detector returns less, and no metric looks at less; what is shown is filtered later."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:

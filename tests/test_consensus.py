@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from bonefx.consensus import BEST_OF_EACH, CONSENSUS, IOU, SCORE_FLOOR, fuse
-from bonefx.detections import Detections
+from bonefx.consensus import BEST_OF_EACH, CONSENSUS, IOU, fuse
+from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors import MODELS
-from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE
+from bonefx.detectors.base import MAX_DETECTIONS
 from bonefx.drawing import MODEL_STYLES
 from bonefx.evaluation import predictions
 from bonefx.labels import CLASSES
@@ -104,7 +104,6 @@ def test_only_the_best_of_each_take_part():
 
 def test_it_is_what_evaluations_store_and_what_detectors_promise():
     assert BEST_OF_EACH == predictions.MAX_DETECTIONS
-    assert SCORE_FLOOR == MIN_SCORE == predictions.SCORE_FLOOR
     assert len(CONSENSUS.members) * BEST_OF_EACH <= MAX_DETECTIONS
     assert set(CONSENSUS.members) <= set(MODELS)
     assert CONSENSUS.id not in MODELS

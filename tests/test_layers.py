@@ -14,7 +14,7 @@ import bonefx
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections"),
-    ("images", "drawing", "matching", "agreement", "consensus", "export", "entries"),
+    ("images", "drawing", "matching", "agreement", "consensus", "export", "entries", "terminal"),
     ("hub", "hub_client"),
     ("evaluation",),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from bonefx.terminal import replace_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
@@ -35,31 +37,23 @@ def run(options: argparse.Namespace) -> int:
     plan = FULL_SIZE if options.full_size else BUNDLED
     command = "python -m bonefx benchmark" + (" --full-size" if options.full_size else "")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends this ends its workers
-    progress = _Progress()
+    begun = time.perf_counter()
+
+    def tell(text: str) -> None:
+        line = f"{time.perf_counter() - begun:4.0f} s: {text}"
+        if sys.stderr.isatty():
+            replace_line(line)
+        else:  # in a log every line stays
+            print(line, file=sys.stderr, flush=True)
+
     try:
-        made = measure(plan, command, progress)
+        made = measure(plan, command, tell)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
     finally:
-        progress.end()
+        replace_line()
     print(json.dumps(made, indent=1) if options.json else report.as_text(made))
     if options.out:
         report.write(made, options.out)
     return 0
-
-
-class _Progress:
-    """A line that says what is measured now; on a terminal the next one replaces it."""
-
-    def __init__(self) -> None:
-        self._begun = time.perf_counter()
-        self._start, self._end = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
-
-    def __call__(self, text: str) -> None:
-        seconds = time.perf_counter() - self._begun
-        print(f"{self._start}{seconds:4.0f} s: {text}", end=self._end, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Leave an empty line to what is printed next."""
-        print(self._start, end="", file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bonefx import images
 from bonefx.benchmark.pictures import phantoms
-from bonefx.detectors.base import MIN_SCORE
+from bonefx.detections import SCORE_FLOOR
 from bonefx.detectors.faster_rcnn import normalise, resize
 from bonefx.detectors.network import ConvNorm
 from bonefx.labels import DATASET_CLASSES
@@ -37,7 +37,7 @@ PLACES_PASS = 0.03
 _SEEN = 2  # phantoms that the statistics are of: those of a single one make the others extremes
 _PIXEL_VARIANCE = 4e3  # of an image less its mean, on the scale 0 to 255
 _PADDING = 114  # the grey around the images that a YOLO sees
-_FLOOR = math.log(MIN_SCORE)
+_FLOOR = math.log(SCORE_FLOOR)
 
 
 @torch.no_grad()

@@ -14,9 +14,6 @@ import numpy as np
 
 from bonefx.detections import Detections
 
-MIN_SCORE = 0.001
-"""Floor of every detector's scores; what is shown is filtered later."""
-
 MAX_DETECTIONS = 300
 """Most detections that a detector returns for an image."""
 

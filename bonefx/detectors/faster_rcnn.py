@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bonefx.detections import Detections
+from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.acceleration import Acceleration
-from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
+from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch, processor_name
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
 from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import WeightsError
@@ -240,7 +240,7 @@ class FasterRCNNDetector:
         with stopwatch("postprocess"):
             scale = np.array([width / resized.shape[1], height / resized.shape[0]] * 2, np.float32)
             boxes = np.clip(boxes * scale, 0, np.array([width, height] * 2, np.float32))
-            usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= MIN_SCORE)
+            usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= SCORE_FLOOR)
             keep = np.flatnonzero(usable)[:MAX_DETECTIONS]  # best first, and settings may allow more
             labels = tuple(CLASSES[i] for i in class_ids[keep])
             return Detections(boxes[keep], scores[keep], class_ids[keep], labels)

@@ -25,7 +25,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 from torchvision.ops import FrozenBatchNorm2d, roi_align
 
-from bonefx.detectors.base import MIN_SCORE
+from bonefx.detections import SCORE_FLOOR
 from bonefx.detectors.config import Architecture, FasterRCNNConfig, Stage, per_level
 from bonefx.errors import WeightsError
 
@@ -329,7 +329,7 @@ class FasterRCNN(nn.Module):
             batch_size_per_image=512,
             positive_fraction=0.25,
             bbox_reg_weights=(10.0, 10.0, 5.0, 5.0),
-            score_thresh=MIN_SCORE,
+            score_thresh=SCORE_FLOOR,
             nms_thresh=config.nms,
             detections_per_img=config.max_detections,
         )

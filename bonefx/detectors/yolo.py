@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from bonefx import labels, matching
-from bonefx.detections import Detections
+from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.acceleration import Acceleration
-from bonefx.detectors.base import MAX_DETECTIONS, MIN_SCORE, Runtime, Stopwatch, processor_name
+from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch, processor_name
 from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend
 from bonefx.errors import WeightsError
 
@@ -121,7 +121,7 @@ class YOLODetector:
                 result = self._model.predict(
                     bgr,
                     imgsz=self.image_size,
-                    conf=MIN_SCORE,
+                    conf=SCORE_FLOOR,
                     iou=IOU,
                     max_det=MAX_DETECTIONS,
                     nms=None,

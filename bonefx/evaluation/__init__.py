@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from bonefx.detections import SCORE_FLOOR
 from bonefx.evaluation import bootstrap, froc
 from bonefx.evaluation.coco import average_precision
 from bonefx.evaluation.dataset import Dataset
-from bonefx.evaluation.predictions import MAX_DETECTIONS, SCORE_FLOOR, Predictions
+from bonefx.evaluation.predictions import MAX_DETECTIONS, Predictions
 
 PROTOCOL_VERSION = 1
 PROTOCOL = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from bonefx.detections import SCORE_FLOOR
 from bonefx.errors import DatasetError
 from bonefx.labels import CLASSES
 
 _LARGEST = 1e12  # pixels; JSON has whole numbers of any length, a float has not
-SCORE_FLOOR = 0.001
 MAX_DETECTIONS = 100
 
 

@@ -32,6 +32,7 @@ from bonefx.evaluation.store import Journal, Store, read_ground_truth, read_resu
 from bonefx.evaluation.summary import headline, headlines, markdown_table
 from bonefx.inference import CHOICES
 from bonefx.settings import Settings, packaged
+from bonefx.terminal import replace_line
 
 METRICS = "precomputed_metrics"
 PREDICTIONS = "predictions"  # the store, in the folder of the metrics
@@ -150,8 +151,8 @@ def _load(root: Path, split: str) -> Dataset:
 
 def _predict(model: ModelSpec, registry: Registry, dataset: Dataset, store: Store) -> None:
     """Store the model's predictions, going on where a run was stopped."""
-    loaded = registry.get(model.id, lambda step: _show(f"{model.name}: {step.text()}"))
-    _show("")
+    loaded = registry.get(model.id, lambda step: replace_line(f"{model.name}: {step.text()}"))
+    replace_line()
     for note in loaded.notes:
         _say(f"{model.name}: {note}")
     loaded.detector.settle()  # one runtime for all images, and for the key
@@ -286,12 +287,6 @@ def _now() -> str:
 
 def _progress(items: Sequence[T], title: str, done: int = 0) -> tqdm[T]:
     return tqdm(items, title, initial=done, total=done + len(items), unit=" images")
-
-
-def _show(text: str) -> None:
-    """A line that the next one replaces."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _say(text: str) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bonefx.detections import Detections
+from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.errors import DatasetError
 from bonefx.evaluation.dataset import Dataset, Problem
-from bonefx.evaluation.predictions import MAX_DETECTIONS, SCORE_FLOOR
+from bonefx.evaluation.predictions import MAX_DETECTIONS
 
 _SCORE_STEPS = 10**6  # to a score of 1
 
