@@ -38,6 +38,8 @@ class OpenVINONetwork:
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_PRECISION_HINT": "bf16" if reduced else "f32",
                 "INFERENCE_NUM_THREADS": threads,
+                # It would grow with every new shape of an image, and saves no time that can be measured.
+                "CPU_RUNTIME_CACHE_CAPACITY": 0,
                 # torch and other programs use the same cores: the system may move our threads away.
                 "ENABLE_CPU_PINNING": False,
             },
