@@ -5,10 +5,14 @@ import signal
 import sys
 
 from bonefx.detectors import default_registry
+from bonefx.errors import SettingsError
 from bonefx.ui.build import build, launch_options
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-demo = build(default_registry())
+try:
+    demo = build(default_registry())
+except SettingsError as error:
+    sys.exit(f"The app cannot start: {error}")
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

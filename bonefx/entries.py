@@ -24,6 +24,7 @@ MAX_ENTRIES = 200
 MAX_UNPACKED = 512 * 1024 * 1024
 """Bytes of all files of a batch together, unpacked."""
 
+_TEXTS = {".txt", ".md", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".html", ".log"}
 _NAME_LENGTH = 200
 _PIECE = 1024 * 1024
 _FEWER = f"A batch has at most {MAX_ENTRIES} files: make several smaller ones."
@@ -114,8 +115,9 @@ class Opener:
 def collect(paths: Sequence[Path], *, limited: bool = True, leave_out: Path | None = None) -> list[Entry]:
     """All files that are named: themselves, in folders, in ZIP archives.
 
-    Folders, hidden files and what macOS adds to archives are passed over. Names within an archive or a folder
-    are relative to it; of several sources each puts its own name before them.
+    Folders are looked into. Hidden files, what macOS adds to archives, and, inside of folders and archives,
+    files whose names say that they are text (a README, tables, JSON) are passed over. Names within an archive
+    or a folder are relative to it; of several sources each puts its own name before them.
 
     Args:
         paths: files, folders and ZIP archives. One that cannot be read becomes an entry that says so when
@@ -150,7 +152,7 @@ def _walk(folder: Path, leave_out: Path | None) -> Iterator[tuple[str, Path]]:
             name for name in folders if not _hidden(name) and (Path(root) / name).resolve() != out
         )
         for name in sorted(files):
-            if not _hidden(name):
+            if not _passed_over(name):
                 path = Path(root) / name
                 yield _shown(path.relative_to(folder).as_posix()), path
 
@@ -167,7 +169,7 @@ def _members(path: Path, before: str) -> list[Entry]:
     found = [
         Entry(before + _shown(member.filename), path, member, inside=True)
         for member in members
-        if not member.is_dir() and not any(map(_hidden, member.filename.replace("\\", "/").split("/")))
+        if not member.is_dir() and not _passed_over(member.filename.replace("\\", "/"))
     ]
     _check_limits(found)
     return found
@@ -226,6 +228,11 @@ def _size(entry: Entry) -> int:
 
 def _hidden(name: str) -> bool:
     return name == "__MACOSX" or (name.startswith(".") and name not in (".", ".."))
+
+
+def _passed_over(name: str) -> bool:
+    """By its name, with the folders that it is in."""
+    return PurePosixPath(name).suffix.lower() in _TEXTS or any(map(_hidden, name.split("/")))
 
 
 def _shown(name: str) -> str:

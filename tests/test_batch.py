@@ -56,22 +56,26 @@ def test_an_archive_is_known_by_its_content_and_listed_in_its_order(tmp_path):
             "__MACOSX/._one.png": b"x",
             ".DS_Store": b"x",
             "b/.hidden/x.png": b"x",
+            "results.json": b"x",
+            "notes.md/three.png": b"3",  # a folder may be called anything
         },
     )
     found = collect([path])
-    assert names(found) == ["b/two.png", "one.png"]
-    assert [read(entry) for entry in found] == [b"2", b"1"]
+    assert names(found) == ["b/two.png", "one.png", "notes.md/three.png"]
+    assert [read(entry) for entry in found] == [b"2", b"1", b"3"]
 
 
-def test_a_folder_is_walked_without_hidden_files_links_to_folders_and_the_output(tmp_path):
-    for name in ("b.png", "a.png", "sub/c.dcm", ".hidden/x.png", "out/annotated/x.png", "elsewhere/x.png"):
+def test_a_folder_is_walked_without_hidden_files_texts_links_to_folders_and_the_output(tmp_path):
+    wanted = ("a.png", "b.png", "sub/1.2.840.10008", "sub/c.dcm")
+    texts = ("README.md", "sub/c.csv")
+    for name in (*wanted, *texts, ".hidden/x.png", "out/annotated/x.png", "elsewhere/x.png"):
         file = tmp_path / "in" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")
     (tmp_path / "in" / "elsewhere").rename(tmp_path / "elsewhere")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
     found = collect([tmp_path / "in"], leave_out=tmp_path / "in" / "out")
-    assert names(found) == ["a.png", "b.png", "sub/c.dcm"]
+    assert names(found) == list(wanted)
 
 
 def test_same_names_are_kept_apart(tmp_path):

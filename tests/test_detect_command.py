@@ -13,18 +13,19 @@ from tests.test_main import run
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two examples below a folder, and a file that is no image."""
+    """Two examples below a folder, a file that is no image, and one that does not say that it is."""
     (tmp_path / "arms" / "left").mkdir(parents=True)
     for name, place in (("elbow-1.png", "arms"), ("humerus-2.dcm", "arms/left")):
         (tmp_path / place / name).write_bytes((packaged("examples") / name).read_bytes())
+    (tmp_path / "arms" / "forearm.png").write_text("no image")
     (tmp_path / "arms" / "notes.txt").write_text("no image")
     return tmp_path
 
 
 def test_a_folder_becomes_a_folder_of_results(folder):
     done = run(folder, "detect", "arms", "--out", "arms/out")
-    assert done.returncode == 1  # for notes.txt
-    assert "notes.txt, yolo: This is not an image" in done.stdout
+    assert done.returncode == 1  # for forearm.png
+    assert "forearm.png, yolo: This is not an image" in done.stdout
     assert NOTICE in done.stdout
     assert done.stderr == ""  # no progress where nobody looks
     out = folder / "arms" / "out"
@@ -34,7 +35,7 @@ def test_a_folder_becomes_a_folder_of_results(folder):
     saved = json.loads((out / "results.json").read_text("utf-8"))
     assert [result["image"] for result in saved["results"][::2]] == [
         "elbow-1.png",
-        "notes.txt",
+        "forearm.png",
         "left/humerus-2.dcm",
     ]
 

@@ -7,10 +7,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import bonefx
 
 
 @pytest.fixture
@@ -89,4 +92,15 @@ def test_a_setting_that_is_not_offered_is_a_sentence(files, monkeypatch):
     done = run(files, "detect", "arm.png", "--model", "yolo")
     assert done.returncode == 1
     assert "BONEFX_FRCNN_ENGINE is 'perhaps'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_app_with_a_setting_that_is_not_offered_says_so_and_ends():
+    app = Path(bonefx.__file__).resolve().parents[1] / "app.py"
+    environment = {**os.environ, "BONEFX_HUB": "perhaps", "GRADIO_ANALYTICS_ENABLED": "False"}
+    done = subprocess.run(
+        [sys.executable, str(app)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "BONEFX_HUB" in done.stderr
     assert "Traceback" not in done.stderr
