@@ -22,7 +22,9 @@ from bonefx.detectors import MODELS
 from bonefx.detectors.base import processor_name
 from bonefx.settings import NOTICE
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+ALL_THREADS = "reference with all threads"
 
 Tell = Callable[[str], None]
 
@@ -95,7 +97,7 @@ def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
             workers = {"reference": reference, "ours": ours}
             settled = {side: worker.ask("settle", models=plan.models) for side, worker in workers.items()}
             shapes = _shapes(plan, ours, folder, tell) if plan.shapes else {}
-            turns = _take_turns(plan, workers, files, tell)
+            turns = _take_turns(plan, workers, settled["reference"], files, tell)
             memory = {side: worker.ask("memory") for side, worker in workers.items()}
             lengths = [_length(plan, ours, folder, length, tell) for length in plan.lengths]
             tell("boxes")
@@ -156,16 +158,25 @@ def _shapes(plan: Plan, ours: Worker, folder: Path, tell: Tell) -> dict[str, Any
 
 
 def _take_turns(
-    plan: Plan, workers: dict[str, Worker], files: list[str], tell: Tell
+    plan: Plan, workers: dict[str, Worker], reference: dict[str, Any], files: list[str], tell: Tell
 ) -> dict[str, dict[str, list[list[dict[str, Any]]]]]:
-    """Each model's rows by side and round; a round that warms up is left out."""
-    turns = {model_id: {side: [] for side in SIDES} for model_id in plan.models}
+    """Each model's rows by side and round; a round that warms up is left out.
+
+    A reference whose library leaves cores idle has another turn, with all threads, as the side `ALL_THREADS`.
+    """
+    asked: dict[str, dict[str, tuple[Worker, int | None]]] = {}
+    for model_id in plan.models:
+        own = reference["library_threads"][model_id]
+        asked[model_id] = {"reference": (workers["reference"], own), "ours": (workers["ours"], None)}
+        if own != reference["threads"]:
+            asked[model_id][ALL_THREADS] = workers["reference"], reference["threads"]
+    turns = {model_id: {side: [] for side in sides} for model_id, sides in asked.items()}
     for number in range(plan.rounds + 1):
-        for model_id in plan.models:
-            for side in SIDES:
+        for model_id, sides in asked.items():
+            for side, (worker, used) in sides.items():
                 name = f"round {number} of {plan.rounds}" if number else "warming up"
                 tell(f"{name}, {MODELS[model_id].name}, {side}")
-                turns[model_id][side].append(workers[side].ask("detect", model=model_id, files=files))
+                turns[model_id][side].append(worker.ask("detect", model=model_id, files=files, threads=used))
     return {
         model_id: {side: rounds[1:] for side, rounds in sides.items()} for model_id, sides in turns.items()
     }
@@ -186,10 +197,13 @@ def _compared(sides: dict[str, list[list[dict[str, Any]]]]) -> dict[str, Any]:
     """One model: our share of the reference's time for a detection, and what each side did in which time."""
     times = {side: [_column(rows, "detection") for rows in rounds] for side, rounds in sides.items()}
     made: dict[str, Any] = {"ratio": ratio(times["ours"], times["reference"])}
-    for side, rounds in sides.items():
-        rows = [row for turn in rounds for row in turn]
+    if ALL_THREADS in times:
+        made["ratio_to_all_threads"] = ratio(times["ours"], times[ALL_THREADS])
+    for side in SIDES:
+        rows = [row for turn in sides[side] for row in turn]
         made[side] = {
             "runtimes": distinct(row["runtime"] for row in rows),
+            "threads": rows[0]["threads"],
             "detections": median(row["detections"] for row in rows),
             "ms": summaries([row["ms"] for row in rows]),
         }

@@ -67,7 +67,9 @@ def as_markdown(made: dict[str, Any]) -> str:
 def headlines(made: dict[str, Any]) -> list[str]:
     """Each model's share of the reference's time, and what computed it."""
     return [
-        f"{model['name']}: {_ratio(model['ratio'])}, {_computed(model['ours'])}" for model in made["models"]
+        f"{model['name']}: {_share(model['ratio'])} of the reference{_of_all_threads(model)}, "
+        f"{_computed(model['ours'])}"
+        for model in made["models"]
     ]
 
 
@@ -77,12 +79,16 @@ def where(made: dict[str, Any]) -> str:
     weights = "published architectures with random weights" if made["full_size"] else "bundled weights"
     files = ", ".join(f"{m['weights']['file']} at {m['image_size']} px" for m in made["models"])
     versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
-    reference = ", ".join(f"{m['name']} in {_computed(m['reference'])}" for m in made["models"])
+    reference = ", ".join(
+        f"{m['name']} in {_computed(m['reference'])} with {_count(m['reference']['threads'], 'thread')}"
+        for m in made["models"]
+    )
     return (
         f"Measured on {made['created'][:10]} by `{made['command']}` on {machine['processor']}, "
         f"{_count(machine['cores'], 'core')}, {_count(machine['threads'], 'thread')}; {versions}. "
         f"The {weights} ({files}), {_count(made['images'], 'image')} in "
-        f"{_count(made['rounds'], 'round')}, reference and ours in turn. The reference: {reference}."
+        f"{_count(made['rounds'], 'round')}, reference and ours in turn. The reference, with the threads "
+        f"that it takes by itself: {reference}."
     )
 
 
@@ -145,8 +151,14 @@ def _stage(name: str) -> str:
     return f"- {name}" if name in DETECTION else name
 
 
-def _ratio(found: Summary) -> str:
-    return f"{found['median']:.2f} of the reference (spread {found['low']:.2f} to {found['high']:.2f})"
+def _share(found: Summary) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def _of_all_threads(model: dict[str, Any]) -> str:
+    """For a reference whose library leaves cores idle: what is left of its time when it is given them all."""
+    found = model.get("ratio_to_all_threads")
+    return f", {_share(found)} of it with all threads" if found else ""
 
 
 def _computed(side: dict[str, Any]) -> str:

@@ -63,7 +63,8 @@ def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
     """Wait until each model has the runtime that it will keep.
 
     Returns:
-        The seconds that took, the threads that compute, and each model's weights and image size.
+        The seconds that took, torch's threads, those that each model's library takes where nobody tells it
+        otherwise, and each model's weights and image size.
     """
     start = time.perf_counter()
     facts = {}
@@ -78,16 +79,33 @@ def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     import torch
 
-    return {"seconds": seconds, "threads": torch.get_num_threads(), "models": facts}
+    from bonefx.detectors.ultralytics_guard import THREADS
+
+    threads = torch.get_num_threads()
+    by_themselves = {model_id: THREADS if model_id == "yolo" else threads for model_id in models}
+    return {"seconds": seconds, "threads": threads, "library_threads": by_themselves, "models": facts}
 
 
-def detect(registry: Registry, model: str, files: Sequence[str]) -> list[dict[str, Any]]:
+def detect(
+    registry: Registry, model: str, files: Sequence[str], threads: int | None = None
+) -> list[dict[str, Any]]:
     """One turn: from each file to the picture with its boxes.
 
+    Args:
+        registry: has the model.
+        model: its id.
+        files: the images.
+        threads: that torch computes with from now on; None leaves them as they are.
+
     Returns:
-        For each file the milliseconds of `STAGES`, the runtime that computed it and the detections it found.
+        For each file the milliseconds of `STAGES`, the runtime that computed it, torch's threads and how many
+        detections it found.
     """
+    import torch
+
     detector = registry.get(model).detector
+    if threads is not None:
+        torch.set_num_threads(threads)
     rows = []
     for file in files:
         stages, stopwatch = Stopwatch(), Stopwatch()
@@ -103,6 +121,7 @@ def detect(registry: Registry, model: str, files: Sequence[str]) -> list[dict[st
             {
                 "ms": {stage: ms[stage] for stage in STAGES},
                 "runtime": vars(stopwatch.runtime),
+                "threads": torch.get_num_threads(),
                 "detections": len(found),
             }
         )

@@ -80,7 +80,7 @@ MODELS: dict[str, ModelSpec] = {
             "proposes regions first, then judges each.",
             filename=lambda settings: settings.filename_frcnn,
             metrics_filename=lambda settings: settings.metrics_filename_frcnn,
-            bundled="faster_rcnn_r50_res4_384.pth",
+            bundled="faster_rcnn_r50_res4_448.pth",
             load=_load_faster_rcnn,
         ),
         ModelSpec(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bonefx.detectors.base import processor_flags, processor_name
 
-CONVERSION = 1
+CONVERSION = 2
 """Raised whenever the same weights must be converted anew."""
 
 KEPT = 6

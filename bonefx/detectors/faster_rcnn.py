@@ -65,7 +65,12 @@ def convertible(path: Path, config_path: Path | None) -> torch.nn.Module:
 
 
 class _Dense(torch.nn.Module):
-    float32_layers = ("__module.network.backbone.bottom_up.stem.",)
+    # Little work; the last two say which proposals come first, and where they are.
+    float32_layers = (
+        "__module.network.backbone.bottom_up.stem.",
+        "__module.network.proposal_generator.rpn_head.objectness_logits",
+        "__module.network.proposal_generator.rpn_head.anchor_deltas",
+    )
 
     def __init__(self, network: FasterRCNN) -> None:
         super().__init__()

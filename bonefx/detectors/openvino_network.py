@@ -38,10 +38,9 @@ class OpenVINONetwork:
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_PRECISION_HINT": "bf16" if reduced else "f32",
                 "INFERENCE_NUM_THREADS": threads,
-                # It would grow with every new shape of an image, and saves no time that can be measured.
-                "CPU_RUNTIME_CACHE_CAPACITY": 0,
                 # torch and other programs use the same cores: the system may move our threads away.
                 "ENABLE_CPU_PINNING": False,
+                **({} if _is_small(folder) else {"CPU_RUNTIME_CACHE_CAPACITY": 0}),
             },
         )
         self._request = compiled.create_infer_request()
@@ -55,6 +54,15 @@ class OpenVINONetwork:
         """
         outputs = self._request.infer([images], share_inputs=True, share_outputs=True)
         return [outputs[i] for i in range(len(outputs))]
+
+
+def _is_small(folder: Path) -> bool:
+    """Whether what OpenVINO keeps for each shape of an image is worth its memory.
+
+    It saves some milliseconds whenever the shape changes. Beside a large network's time that is nothing, and
+    ten shapes take a hundred megabytes.
+    """
+    return (folder / NETWORK).with_suffix(".bin").stat().st_size < 64e6
 
 
 @lru_cache(maxsize=1)

@@ -39,6 +39,15 @@ def test_both_sides_find_alike_with_their_own_runtimes(made):
     assert model["ratio"]["median"] > 0
 
 
+def test_the_reference_computes_with_the_threads_that_its_library_takes(made):
+    from bonefx.detectors.ultralytics_guard import THREADS
+
+    (model,) = made["models"]
+    assert model["reference"]["threads"] == THREADS
+    assert model["ours"]["threads"] == 1
+    assert ("ratio_to_all_threads" in model) == (THREADS != 1)
+
+
 @pytest.mark.parametrize("side", ["reference", "ours"])
 def test_stages_add_up(made, side):
     ms = {stage: found["low"] for stage, found in made["models"][0][side]["ms"].items()}

@@ -15,11 +15,13 @@ from tests.benchmark.toy import measured
 @pytest.mark.parametrize(
     "words",
     [
-        "Faster R-CNN: 0.38 of the reference (spread 0.37 to 0.39), openvino 2026.4.1 bfloat16",
-        "A Processor 9000, 2 cores, 1 thread; python 3.11.7, torch 2.11.0",
+        "Faster R-CNN: 0.38 (0.37 to 0.39) of the reference, openvino 2026.4.1 bfloat16",
+        "YOLO: 0.38 (0.37 to 0.39) of the reference, 0.72 (0.71 to 0.73) of it with all threads, openvino",
+        "A Processor 9000, 2 cores, 2 threads; python 3.11.7, torch 2.11.0",
         "2026-11-23 by `python -m bonefx benchmark`",
         "The bundled weights (faster-rcnn.weights at 384 px, yolo.weights at 384 px), 16 images in 5 rounds",
-        "The reference: Faster R-CNN in torch 2.11.0 float32",
+        "that it takes by itself: Faster R-CNN in torch 2.11.0 float32 with 2 threads, YOLO in "
+        "torch 2.11.0 float32 with 1 thread",
         "reference 700 (800), ours – (900)",  # not every system tells what is resident
         "reference 3.2 (3.1 to 3.3), ours 2.0; conversion, once on a machine, 17",
         "YOLO 1.04",
@@ -67,8 +69,8 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     [
         "{",  # cut off
         "[]",
-        json.dumps({**measured(), "schema_version": 2}),  # a later version's
-        json.dumps({"schema_version": 1, "detections": []}),  # a result of the API
+        json.dumps({**measured(), "schema_version": 3}),  # a later version's
+        json.dumps({"schema_version": 2, "detections": []}),  # a result of the API
     ],
 )
 def test_another_file_is_refused_with_the_way_out(tmp_path, content):
