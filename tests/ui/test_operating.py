@@ -24,7 +24,8 @@ def report() -> dict:
 
 def outcome(**changes) -> Outcome:
     found = Detections([[0, 0, 9, 9], [5, 5, 20, 20]], [1.0, 0.1], [0, 5], ("a", "b"))
-    return Outcome("a.png", 100, 80, "yolo", **{"detections": found, "timings_ms": {"total": 1.0}, **changes})
+    facts = {"model": "yolo", "detections": found, "timings_ms": {"total": 1.0}}
+    return Outcome("a.png", 100, 80, **{**facts, **changes})
 
 
 @pytest.mark.parametrize("value", [0.125, 1, 100])
@@ -48,8 +49,30 @@ def test_what_is_no_rate_gets_a_sentence(value):
     ],
 )
 def test_a_rate_has_a_score_and_a_sensitivity(rate, score, said):
-    assert operating.score_for(report(), rate) == score
-    assert operating.describe(report(), rate) == said
+    results, scores = operating.Cut.requested(None, rate).results([outcome()], lambda each: report())
+    assert scores == [score]
+    assert results[0]["operating_point"] == said
+
+
+NO_CURVE = {**report(), "froc": {"any_fracture": None}}
+
+
+@pytest.mark.parametrize("missing", [None, NO_CURVE])
+def test_without_metrics_of_one_model_a_strict_cut_is_refused_and_another_is_the_score(missing):
+    both = [outcome(), outcome(model="faster-rcnn")]
+    reports = {"yolo": report(), "faster-rcnn": missing}
+    with pytest.raises(RequestError, match="No metrics belong to the weights of Faster R-CNN"):
+        operating.Cut(fp_per_image=1.0).results(both, lambda each: reports[each.model])
+    lenient = operating.Cut(0.2, 1.0, strict=False)
+    results, scores = lenient.results(both, lambda each: reports[each.model])
+    assert scores == [0.2, 0.2]
+    assert [result["operating_point"] for result in results] == [None, None]
+
+
+def test_a_failure_needs_no_metrics():
+    failed = outcome(detections=None, error="It failed.")
+    (result,), _ = operating.Cut(fp_per_image=1.0).results([failed], lambda each: None)
+    assert result["error"] == "It failed."
 
 
 def test_points_of_the_viewer():
