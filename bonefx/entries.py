@@ -24,7 +24,7 @@ MAX_ENTRIES = 200
 MAX_UNPACKED = 512 * 1024 * 1024
 """Bytes of all files of a batch together, unpacked."""
 
-_TEXTS = {".txt", ".md", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".html", ".log"}
+_TEXTS = {".txt", ".md", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".html", ".log", ".py"}
 _NAME_LENGTH = 200
 _PIECE = 1024 * 1024
 _FEWER = f"A batch has at most {MAX_ENTRIES} files: make several smaller ones."

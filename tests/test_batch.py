@@ -67,7 +67,7 @@ def test_an_archive_is_known_by_its_content_and_listed_in_its_order(tmp_path):
 
 def test_a_folder_is_walked_without_hidden_files_texts_links_to_folders_and_the_output(tmp_path):
     wanted = ("a.png", "b.png", "sub/1.2.840.10008", "sub/c.dcm")
-    texts = ("README.md", "sub/c.csv")
+    texts = ("README.md", "sub/c.csv", "make.py")
     for name in (*wanted, *texts, ".hidden/x.png", "out/annotated/x.png", "elsewhere/x.png"):
         file = tmp_path / "in" / name
         file.parent.mkdir(parents=True, exist_ok=True)
