@@ -89,9 +89,8 @@ def write_yolo(path: Path) -> None:
     model(seen_images)
     for hook in hooks:
         hook.remove()
-    for (
-        branch
-    ) in head.cv2:  # each box reaches three strides to all sides of its place: it covers its neighbours
+    # Each box reaches three strides to all sides of its place: it covers its neighbours.
+    for branch in head.cv2:
         branch[-1].weight.zero_()
         branch[-1].bias.fill_(3.0)
     for branch in head.cv3:

@@ -238,10 +238,9 @@ class RoIPooler(nn.Module):
         level = level.clamp(self.levels[0], self.levels[-1]).to(torch.int64)
         threads = 1 if first.is_cuda else torch.get_num_threads()  # on a CPU, RoIAlign itself has only one
         shares = [
-            (number, rows[start::threads])
+            (number, rows)
             for number in self.levels
-            for rows in (torch.nonzero(level == number)[:, 0],)
-            for start in range(threads)
+            for rows in torch.nonzero(level == number)[:, 0].tensor_split(threads)
         ]
 
         def pool(share: tuple[int, Tensor]) -> Tensor:

@@ -100,9 +100,9 @@ class Cut:
         Raises:
             RequestError: metrics are missing, and this is strict.
         """
-        if self.fp_per_image is None:
-            return self._above_threshold(outcomes)
-        reports = {o.model: report_for(o) for o in outcomes if o.detections is not None}
+        reports: dict[str, Report | None] = {}
+        if self.fp_per_image is not None:
+            reports = {o.model: report_for(o) for o in outcomes if o.detections is not None}
         missing = [
             CHOICES[model_id].name
             for model_id, report in reports.items()
@@ -113,19 +113,13 @@ class Cut:
                 f"No metrics belong to the weights of {' and '.join(missing)} that are in use, so no score "
                 "is known for fp_per_image. Send a threshold instead."
             )
-        if missing:
-            return self._above_threshold(outcomes)
         results, scores = [], []
         for outcome in outcomes:
-            report = reports.get(outcome.model)  # a failure has none
+            report = None if missing else reports.get(outcome.model)  # nor has a failure one
             scores.append(_score_for(report, self.fp_per_image) if report else self.threshold)
             point = _describe(report, self.fp_per_image) if report else None
             results.append({**result_above(outcome, scores[-1]), "operating_point": point})
         return results, scores
-
-    def _above_threshold(self, outcomes: Sequence[Outcome]) -> tuple[list[dict[str, Any]], list[float]]:
-        results = [{**outcome.to_result(self.threshold), "operating_point": None} for outcome in outcomes]
-        return results, [self.threshold] * len(outcomes)
 
 
 def _score_for(report: Report, rate: float) -> float:
