@@ -152,16 +152,7 @@ def _threads() -> int:
 
 
 def _give_memory_back() -> None:
-    """Hand what the torch network has left to the system, and from now on every large tensor that is freed.
-
-    glibc would keep much of it for later: how large a block must be to be given back at once grows by itself.
-    """
+    """Hand what the torch network has left to the system: the C library would keep it for later."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
-            libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-            libc.malloc_trim(0)
-
-
-_M_MMAP_THRESHOLD = -3
-_LARGE = 4 << 20  # bytes
+            ctypes.CDLL(None).malloc_trim(0)

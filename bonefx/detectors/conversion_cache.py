@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bonefx.detectors.base import processor_flags, processor_name
 
-CONVERSION = 2
+CONVERSION = 3
 """Raised whenever the same weights must be converted anew."""
 
 KEPT = 6
@@ -39,7 +39,7 @@ class Conversion:
     """What a converted network is made from.
 
     Attributes:
-        module: the module that makes the torch network, by its function `convertible(weights, config)`. The
+        module: the module that makes the torch network, by its function `convertible`. The
             network has `float32_layers`: beginnings of layers' names, in a traced network, that are never
             computed in less than float32.
         weights: the checkpoint; sha256: of its bytes, hexadecimal.

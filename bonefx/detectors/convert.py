@@ -15,11 +15,15 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bonefx.detectors import conversion_cache
 from bonefx.detectors.conversion_cache import Conversion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Largest error of an output, by root mean square: this shows a broken kernel, not a loss of accuracy."""
@@ -40,11 +44,14 @@ def _convert(conversion: Conversion, folder: Path) -> None:
     import torch
 
     from bonefx.detectors.openvino_guard import openvino
-    from bonefx.detectors.openvino_network import NETWORK, OpenVINONetwork
+    from bonefx.detectors.openvino_network import NETWORK, OpenVINONetwork, native_precision
 
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    network = importlib.import_module(conversion.module).convertible(conversion.weights, conversion.config)
+    precision = native_precision(conversion.precision)
+    network = importlib.import_module(conversion.module).convertible(
+        conversion.weights, conversion.config, precision
+    )
     images = torch.rand(1, 3, 128, 192)  # multiples of any stride; sides that differ
     converted = openvino.convert_model(
         network.eval(), example_input=images, input=[openvino.PartialShape([1, 3, -1, -1])]
@@ -56,17 +63,13 @@ def _convert(conversion: Conversion, folder: Path) -> None:
     del converted
     images = torch.rand(1, 3, 192, 128)
     expected = network(images)
-    fast = OpenVINONetwork(folder, conversion.precision, threads=1)
-    _check(
-        expected if isinstance(expected, tuple) else (expected,), fast(images.numpy()), fast.runtime.precision
-    )
+    found = OpenVINONetwork(folder, conversion.precision, threads=1)(images.numpy())
+    _check(expected if isinstance(expected, tuple) else (expected,), found, precision)
 
 
-def _check(expected: Any, found: Any, precision: str) -> None:
-    import torch
-
+def _check(expected: Sequence[Tensor], found: Sequence[Tensor], precision: str) -> None:
     for reference, values in zip(expected, found, strict=True):
-        error = torch.from_numpy(values) - reference
+        reference, error = reference.float(), values.float() - reference.float()
         relative = (error.square().mean() / reference.square().mean().clamp_min(1e-12)).sqrt()
         if not relative <= _TOLERANCE[precision]:  # nor is NaN
             raise ArithmeticError(f"OpenVINO's {precision} is off by {relative:.2g} of torch's values")

@@ -21,6 +21,7 @@ from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch, processor_name
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
 from bonefx.detectors.network import Dense, FasterRCNN
+from bonefx.detectors.roi_pooling import ChannelsLastRoIPooler
 from bonefx.errors import WeightsError
 from bonefx.labels import CLASSES
 
@@ -59,9 +60,13 @@ def load(
     return detector
 
 
-def convertible(path: Path, config_path: Path | None) -> torch.nn.Module:
-    """What `conversion` converts: `FasterRCNN.dense` with one flat tuple of outputs."""
-    return _Dense(_build(path, config_path)[0])
+def convertible(path: Path, config_path: Path | None, precision: str) -> torch.nn.Module:
+    """What `convert` converts: `FasterRCNN.dense` with one flat tuple of outputs.
+
+    Features come with their channels last and in the precision that OpenVINO computes in: so they take least
+    time to pool.
+    """
+    return _Dense(_build(path, config_path)[0], getattr(torch, precision))
 
 
 class _Dense(torch.nn.Module):
@@ -72,13 +77,14 @@ class _Dense(torch.nn.Module):
         "__module.network.proposal_generator.rpn_head.anchor_deltas",
     )
 
-    def __init__(self, network: FasterRCNN) -> None:
+    def __init__(self, network: FasterRCNN, precision: torch.dtype) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.precision = network, precision
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         dense = self.network.dense(images)
-        return (*dense.features, *dense.objectness, *dense.deltas)
+        features = (feature.permute(0, 2, 3, 1).to(self.precision) for feature in dense.features)
+        return (*features, *dense.objectness, *dense.deltas)
 
 
 def _build(path: Path, config_path: Path | None) -> tuple[FasterRCNN, dict[str, Tensor]]:
@@ -185,14 +191,17 @@ class TorchvisionModel:
 class OpenVINOModel:
     """The same with OpenVINO for `FasterRCNN.dense`.
 
-    The rest stays torch's: the box head in OpenVINO's precision, proposals, RoIAlign and NMS in float32.
+    The rest stays torch's: RoIAlign and the box head in OpenVINO's precision, proposals and NMS in float32.
     """
 
     def __init__(self, network: FasterRCNN, dense: OpenVINONetwork) -> None:
         """Of `network` the RoI heads are copied, and nothing else is kept: it may be in use."""
         self._network = _empty(network.architecture, network.config).eval()
-        self._network.roi_heads = copy.deepcopy(network.roi_heads)
-        self._network.roi_heads.box_head.to(getattr(torch, dense.runtime.precision))
+        heads = self._network.roi_heads = copy.deepcopy(network.roi_heads)
+        pooler = heads.box_roi_pool
+        heads.box_roi_pool = ChannelsLastRoIPooler(pooler.levels, pooler.size, pooler.sampling_ratio)
+        heads.box_head.take_channels_last(network.architecture.channels)
+        heads.box_head.to(getattr(torch, dense.runtime.precision))
         self._dense = dense
         self._lock = threading.Lock()
 
@@ -204,7 +213,7 @@ class OpenVINOModel:
             images = normalise(resized, self._network.config, self._network.divisor).numpy()
         with self._lock:  # the features are OpenVINO's memory; copying them would cost more than waiting
             with stopwatch("network"):
-                outputs = [torch.from_numpy(values) for values in self._dense(images)]
+                outputs = self._dense(images)
             levels = len(outputs) // 3
             dense = Dense(outputs[:levels], outputs[levels : 2 * levels], outputs[2 * levels :])
             with stopwatch("postprocess"):

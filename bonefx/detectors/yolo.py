@@ -51,8 +51,8 @@ def load(path: Path, acceleration: Acceleration | None = None) -> YOLODetector:
     return detector
 
 
-def convertible(path: Path, config_path: Path | None) -> torch.nn.Module:
-    """What `conversion` converts: the network as `predict` runs it, decoded boxes and scores before NMS.
+def convertible(path: Path, config_path: Path | None, precision: str) -> torch.nn.Module:
+    """What `convert` converts: the network as `predict` runs it, decoded boxes and scores before NMS.
 
     Raises:
         WeightsError: the checkpoint has no one-to-many head left.
@@ -65,13 +65,16 @@ def convertible(path: Path, config_path: Path | None) -> torch.nn.Module:
 
 
 class _Decoded(torch.nn.Module):
-    # On the bundled weights, bfloat16 in the first two convolutions, a fiftieth of the work, makes two thirds
-    # of its whole error in the scores.
-    float32_layers = ("__module.network.model.0.", "__module.network.model.1.")
-
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
+        # Little work: the layer that sees the pixels, and at each level the last ones of both branches, boxes
+        # and scores. On the bundled weights, bfloat16 in them would double its whole error in the scores.
+        head = len(network.model) - 1
+        last = (
+            f"{head}.cv{branch}.{level}.2" for branch in (2, 3) for level in range(network.model[head].nl)
+        )
+        self.float32_layers = tuple(f"__module.network.model.{layer}" for layer in ("0.", *last))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.network(images)[0]
@@ -91,7 +94,7 @@ class _OpenVINOModule(torch.nn.Module):
         return self  # predict would copy it, to keep changes to itself
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._network(images.numpy())[0].copy())
+        return self._network(images.numpy())[0].clone()
 
 
 class YOLODetector:

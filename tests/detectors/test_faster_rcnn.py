@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from bonefx.detections import Detections
-from bonefx.detectors import faster_rcnn
+from bonefx.detectors import conversion_cache, faster_rcnn
+from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.config import FasterRCNNConfig
-from bonefx.detectors.network import RoIPooler
+from bonefx.detectors.conversion_cache import Conversion
 from bonefx.errors import WeightsError
 from tests.golden import make_checkpoint
 
@@ -55,23 +56,19 @@ def test_detectron2s_own_boxes_are_found(detector, name):
     assert share_found(REFERENCE[name], found) >= 0.97
 
 
-def test_threads_pool_what_one_pools():
-    torch.manual_seed(0)
-    pooler = RoIPooler((3, 4), size=7, sampling_ratio=0)
-    features = {"3": torch.rand(2, 4, 32, 32), "4": torch.rand(2, 4, 16, 16)}
-    corners = torch.rand(2, 9, 2) * 128
-    boxes = list(torch.cat([corners, corners + torch.rand(2, 9, 2) * 400 + 1], dim=2))
-    threads = torch.get_num_threads()
-    pooled = []
-    try:
-        for torch_threads in (1, 5):
-            torch.set_num_threads(torch_threads)
-            pooled.append(pooler(features, boxes, [(256, 256)] * 2))
-    finally:
-        torch.set_num_threads(threads)
-    assert pooled[0].shape == (18, 4, 7, 7)
-    assert torch.equal(*pooled)
-    assert pooled[0].flatten(1).amax(1).count_nonzero() == 18
+def test_openvino_finds_detectron2s_own_boxes_too(checkpoint, tmp_path):
+    pytest.importorskip("openvino")
+    weights = conversion_cache.sha256(checkpoint)
+    module = faster_rcnn.__name__
+    acceleration = Acceleration(Conversion(module, checkpoint, weights, None, "float32", tmp_path))
+    detector = faster_rcnn.load(checkpoint, None, "torchvision", acceleration)
+    detector.settle()
+    for name, reference in REFERENCE.items():
+        stopwatch = Stopwatch()
+        found = detector.detect(IMAGES[name], stopwatch)
+        assert stopwatch.runtime.engine.startswith("openvino")
+        assert stopwatch.runtime.precision == "float32"
+        assert share_found(reference, found) >= 0.97
 
 
 @pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="detectron2 is not installed")
