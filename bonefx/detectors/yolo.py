@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -116,7 +117,7 @@ class YOLODetector:
         self.runtime = Runtime(f"ultralytics {VERSION}", "float32", name)
 
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
-        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
         with self._lock:
             stopwatch.runtime = self.runtime
             threads = torch.get_num_threads()

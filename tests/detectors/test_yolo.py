@@ -143,17 +143,29 @@ def test_calls_from_several_threads_do_not_mix(detector):
         np.testing.assert_allclose(together[i], alone[i], atol=1e-6)
 
 
-def test_the_threads_are_left_alone_by_a_failure_too(detector):
-    threads = torch.get_num_threads()
-    with pytest.raises(ValueError):  # noqa: PT011  (whatever Ultralytics says)
-        yolo.load(BUNDLED).detect(np.zeros((0, 0, 3), np.uint8), Stopwatch())
+@pytest.fixture
+def threads():
+    """A number that nobody else would choose."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 3)
+    yield before + 3
+    torch.set_num_threads(before)
+
+
+def test_the_threads_are_left_alone_by_a_failure_too(threads):
+    def fail(*_) -> None:
+        raise MemoryError
+
+    failing = yolo.load(BUNDLED)
+    failing._model.model.register_forward_pre_hook(fail)
+    with pytest.raises(MemoryError):
+        failing.detect(picture(0), Stopwatch())
     assert torch.get_num_threads() == threads
 
 
-def test_ultralytics_leaves_pillow_and_the_threads_alone(detector):
+def test_ultralytics_leaves_pillow_and_the_threads_alone(detector, threads):
     from PIL import UnidentifiedImageError
 
-    threads = torch.get_num_threads()
     detector.detect(picture(0), Stopwatch())
     assert torch.get_num_threads() == threads
     with pytest.raises(UnidentifiedImageError):
