@@ -40,6 +40,7 @@ class Acceleration:
         self._take_over: Callable[[OpenVINONetwork], None] | None = None
         self._lock = threading.Lock()
         self._started = self._settled = self._awaited = False
+        self._network: OpenVINONetwork | None = None
         self._idle_converter: subprocess.Popen[bytes] | None = None
         executor = ThreadPoolExecutor(1, "bonefx-converted-network")
         self._stored = executor.submit(lambda: self._load(conversion_cache.find(conversion)))
@@ -68,12 +69,15 @@ class Acceleration:
     def settle(self) -> None:
         """Wait until it is clear what computes from now on. Nothing is left to idle time any more."""
         with self._lock:
-            if self._settled:
-                return
-            self._started = self._awaited = True
-            if self._idle_converter is not None:
-                self._idle_converter.kill()
-        self._attempt(lambda: self._prepare(idle=False))
+            self._awaited = True
+            if not self._settled:
+                self._started = True
+                if self._idle_converter is not None:
+                    self._idle_converter.kill()
+        if not self._settled:
+            self._attempt(lambda: self._prepare(idle=False))
+        if self._network is not None:
+            self._network.prepare_shapes(idle=False)
 
     def _in_background(self) -> None:
         with _one_at_a_time:
@@ -86,10 +90,13 @@ class Acceleration:
             if network is None:
                 return
             with self._lock:
-                if not self._settled:
-                    self._take_over(network)
-                    self._started = self._settled = True
+                if self._settled:
+                    return
+                self._take_over(network)
+                self._network = network
+                self._started = self._settled = True
             _give_memory_back()
+            threading.Thread(target=network.prepare_shapes, args=(True,), name="bonefx-shapes").start()
         except Exception as error:  # whatever it is: torch goes on computing
             with self._lock:
                 if not self._settled:

@@ -17,6 +17,9 @@ from bonefx.detections import Detections
 MAX_DETECTIONS = 300
 """Most detections that a detector returns for an image."""
 
+USUAL_SIZES = tuple(size for short in range(500, 1001, 10) for size in sorted({(short, 1000), (1000, short)}))
+"""(height, width) of images in all the shapes of most radiographs: at most twice as long as wide."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -74,7 +77,7 @@ class Detector(Protocol):
         """
 
     def settle(self) -> None:
-        """Wait until `runtime` is the one that will be used from now on."""
+        """Wait until nothing is left to be prepared: `runtime` is the one that will be used from now on."""
 
 
 def processor_name() -> str:

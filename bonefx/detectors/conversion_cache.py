@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bonefx.detectors.base import processor_flags, processor_name
 
-CONVERSION = 3
+CONVERSION = 4
 """Raised whenever the same weights must be converted anew."""
 
 KEPT = 6
@@ -39,9 +39,10 @@ class Conversion:
     """What a converted network is made from.
 
     Attributes:
-        module: the module that makes the torch network, by its function `convertible`. The
-            network has `float32_layers`: beginnings of layers' names, in a traced network, that are never
-            computed in less than float32.
+        module: the module that makes the torch network, by its function `convertible`. The network has
+            `float32_layers`, beginnings of layers' names, in a traced network, that are never computed in
+            less than float32, and `usual_shapes`, the heights and widths that most images have as it sees
+            them.
         weights: the checkpoint; sha256: of its bytes, hexadecimal.
         config: the Detectron2 YAML beside it, if there is one.
         precision: `auto` or `float32`, as in the settings.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import sys
 import threading
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Largest error of an output, by root mean square: this shows a broken kernel, not a loss of accuracy."""
+
+_MOST_PIXELS = 640 * 640
+"""Of a shape that is prepared before an image has it: larger images take far longer than making its code."""
 
 
 def main() -> None:
@@ -44,7 +48,12 @@ def _convert(conversion: Conversion, folder: Path) -> None:
     import torch
 
     from bonefx.detectors.openvino_guard import openvino
-    from bonefx.detectors.openvino_network import NETWORK, OpenVINONetwork, native_precision
+    from bonefx.detectors.openvino_network import (
+        NETWORK,
+        USUAL_SHAPES,
+        OpenVINONetwork,
+        native_precision,
+    )
 
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -59,6 +68,8 @@ def _convert(conversion: Conversion, folder: Path) -> None:
     for operation in converted.get_ops():
         if operation.get_friendly_name().startswith(network.float32_layers):
             operation.get_rt_info()["precise_0"] = ""  # the mark by which OpenVINO keeps float32
+    usual = [shape for shape in network.usual_shapes if shape[0] * shape[1] <= _MOST_PIXELS]
+    converted.set_rt_info(json.dumps(usual), USUAL_SHAPES)
     openvino.save_model(converted, folder / NETWORK, compress_to_fp16=False)
     del converted
     images = torch.rand(1, 3, 192, 128)

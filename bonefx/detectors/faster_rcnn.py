@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.acceleration import Acceleration
-from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch, processor_name
+from bonefx.detectors.base import MAX_DETECTIONS, USUAL_SIZES, Runtime, Stopwatch, processor_name
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
 from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.detectors.roi_pooling import ChannelsLastRoIPooler
@@ -80,6 +80,9 @@ class _Dense(torch.nn.Module):
     def __init__(self, network: FasterRCNN, precision: torch.dtype) -> None:
         super().__init__()
         self.network, self.precision = network, precision
+        config, divisor = network.config, network.divisor
+        sizes = (resized_size(*size, config.min_size, config.max_size) for size in USUAL_SIZES)
+        self.usual_shapes = sorted({tuple(_ceil(length, divisor) for length in size) for size in sizes})
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         dense = self.network.dense(images)
@@ -143,14 +146,18 @@ def load_state(network: FasterRCNN, state: Mapping[str, Tensor]) -> None:
     network.load_state_dict(dict(state), assign=True)
 
 
-def resize(rgb: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
-    """Short side to `min_size`, long side at most `max_size`: Pillow bilinear on uint8, as in Detectron2."""
-    height, width = rgb.shape[:2]
+def resized_size(height: int, width: int, min_size: int, max_size: int) -> tuple[int, int]:
+    """Height and width as in Detectron2: short side `min_size`, long side at most `max_size`."""
     scale = min_size / min(height, width)
     if scale * max(height, width) > max_size:
         scale = max_size / max(height, width)
-    size = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
-    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def resize(rgb: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
+    """An image to `resized_size`: Pillow bilinear on uint8, as in Detectron2."""
+    height, width = resized_size(*rgb.shape[:2], min_size, max_size)
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def normalise(resized: np.ndarray, config: FasterRCNNConfig, divisor: int) -> Tensor:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import mmap
 import sys
+import threading
+import time
+from collections import deque
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 NETWORK = "network.xml"
 """The network's file in its folder; the weights lie beside it and are mapped into memory, not read."""
+
+USUAL_SHAPES = "usual_shapes"
+"""Where that file says which heights and widths most images have, as a list of pairs in JSON."""
 
 
 class OpenVINONetwork:
@@ -36,10 +43,11 @@ class OpenVINONetwork:
             precision: as for `native_precision`.
             threads: for each inference; 0 leaves that to OpenVINO.
         """
-        core = _core()
         precision = native_precision(precision)
-        compiled = core.compile_model(
-            core.read_model(folder / NETWORK),
+        model = _core().read_model(folder / NETWORK)
+        shapes = json.loads(model.get_rt_info(USUAL_SHAPES).value)
+        self._compiled = _core().compile_model(
+            model,
             "CPU",
             {
                 "PERFORMANCE_HINT": "LATENCY",
@@ -47,10 +55,12 @@ class OpenVINONetwork:
                 "INFERENCE_NUM_THREADS": threads,
                 # torch and other programs use the same cores: the system may move our threads away.
                 "ENABLE_CPU_PINNING": False,
-                **({} if _is_small(folder) else {"CPU_RUNTIME_CACHE_CAPACITY": 0}),
+                # What is made for a shape takes megabytes: it is kept for those alone that will come again.
+                **({} if shapes else {"CPU_RUNTIME_CACHE_CAPACITY": 0}),
             },
         )
-        self._request = compiled.create_infer_request()
+        self._request = self._compiled.create_infer_request()
+        self._unprepared = deque(shapes)
         self._folder, self._used = folder, False
         self.runtime = Runtime(f"openvino {VERSION}", precision, processor_name())
 
@@ -65,6 +75,29 @@ class OpenVINONetwork:
             self._used = True
             _release_pages((self._folder / NETWORK).with_suffix(".bin"))
         return [_tensor(outputs[i]) for i in range(len(outputs))]
+
+    def prepare_shapes(self, idle: bool) -> None:
+        """Have the code made for each usual shape, which its first image would wait for.
+
+        Args:
+            idle: one after another, whenever this process has had nothing else to do for a moment; ends early
+                when the program does.
+        """
+        request = self._compiled.create_infer_request()  # of its own: another's outputs may be in use
+        while self._unprepared and (not idle or _until_idle()):
+            with contextlib.suppress(IndexError):  # another thread does the same, and took the last one
+                height, width = self._unprepared.popleft()
+                request.infer([np.zeros((1, 3, height, width), np.float32)])
+
+
+def _until_idle() -> bool:
+    """Wait until this process has computed next to nothing for half a second; False if it is about to end."""
+    computed, still = time.process_time(), 0
+    while still < 5 and threading.main_thread().is_alive():
+        time.sleep(0.1)
+        before, computed = computed, time.process_time()
+        still = still + 1 if computed - before < 0.02 else 0
+    return threading.main_thread().is_alive()
 
 
 def native_precision(setting: str) -> str:
@@ -96,15 +129,6 @@ def _release_pages(file: Path) -> None:
                 if path == str(file.resolve()) and permissions.startswith("r--"):
                     start, end = (int(address, 16) for address in addresses.split("-"))
                     libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
-
-
-def _is_small(folder: Path) -> bool:
-    """Whether what OpenVINO keeps for each shape of an image is worth its memory.
-
-    It saves some milliseconds whenever the shape changes. Beside a large network's time that is nothing, and
-    ten shapes take a hundred megabytes.
-    """
-    return (folder / NETWORK).with_suffix(".bin").stat().st_size < 64e6
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ _open_image = PIL.Image.open
 _threads = os.environ.get("OMP_NUM_THREADS")
 
 import ultralytics  # noqa: E402
+from ultralytics.data.augment import LetterBox  # noqa: E402, F401
 from ultralytics.nn import tasks  # noqa: E402
 from ultralytics.nn.autobackend import AutoBackend  # noqa: E402, F401
 

@@ -13,8 +13,8 @@ import torch
 from bonefx import labels, matching
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.acceleration import Acceleration
-from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch, processor_name
-from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend
+from bonefx.detectors.base import MAX_DETECTIONS, USUAL_SIZES, Runtime, Stopwatch, processor_name
+from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend, LetterBox
 from bonefx.errors import WeightsError
 
 if TYPE_CHECKING:  # it imports OpenVINO
@@ -58,17 +58,25 @@ def convertible(path: Path, config_path: Path | None, precision: str) -> torch.n
     Raises:
         WeightsError: the checkpoint has no one-to-many head left.
     """
-    backend = AutoBackend(YOLO(path, task="detect").model, torch.device("cpu"), verbose=False, end2end=False)
+    model = YOLO(path, task="detect")
+    backend = AutoBackend(model.model, torch.device("cpu"), verbose=False, end2end=False)
     if backend.end2end:
         raise WeightsError(f"{path.name} has an NMS-free head alone")
     backend.model.model[-1].dynamic = True  # compute the anchors anew for every image: they enter the trace
-    return _Decoded(backend.model)
+    return _Decoded(backend.model, _image_size(model))
+
+
+def _image_size(model: YOLO) -> int:
+    return int(model.overrides.get("imgsz", 640))
 
 
 class _Decoded(torch.nn.Module):
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module, image_size: int) -> None:
         super().__init__()
         self.network = network
+        letterbox = LetterBox((image_size, image_size), auto=True, stride=int(network.stride.max()))
+        seen = (letterbox(image=np.zeros((*size, 3), np.uint8)) for size in USUAL_SIZES)
+        self.usual_shapes = sorted({image.shape[:2] for image in seen})
         # Little work: the layer that sees the pixels, and at each level the last ones of both branches, boxes
         # and scores. On the bundled weights, bfloat16 in them would double its whole error in the scores.
         head = len(network.model) - 1
@@ -112,7 +120,7 @@ class YOLODetector:
         self._lock = threading.Lock()  # predict keeps state in the model
         self._device = "cuda:0" if torch.cuda.is_available() else "cpu"
         self._acceleration: Acceleration | None = None
-        self.image_size = int(model.overrides.get("imgsz", 640))
+        self.image_size = _image_size(model)
         name = torch.cuda.get_device_name(0) if self._device != "cpu" else processor_name()
         self.runtime = Runtime(f"ultralytics {VERSION}", "float32", name)
 

@@ -115,6 +115,84 @@ def test_threads_do_not_mix_images_of_different_shapes(model, cache, radiographs
         np.testing.assert_allclose(together[i].scores, expected.scores, atol=1e-4)
 
 
+# Shapes that are prepared before an image has them
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_usual_images_have_the_shapes_that_are_prepared(model, cache, monkeypatch):
+    from bonefx.detectors.openvino_network import OpenVINONetwork
+
+    prepared, seen = [], []
+    prepare, compute = OpenVINONetwork.prepare_shapes, OpenVINONetwork.__call__
+
+    def note_what_is_left(network, idle):
+        prepared.extend(map(tuple, network._unprepared))
+        prepare(network, idle)
+
+    def note_what_comes(network, pixels):
+        seen.append(pixels.shape[2:])
+        return compute(network, pixels)
+
+    monkeypatch.setattr(OpenVINONetwork, "prepare_shapes", note_what_is_left)
+    monkeypatch.setattr(OpenVINONetwork, "__call__", note_what_comes)
+    fast = detector(model, settings(cache))
+    fast.settle()
+    for height, width in [(640, 640), (2000, 1001), (300, 599), (813, 601), (999, 1000)]:
+        detect(fast, np.zeros((height, width, 3), np.uint8))
+    assert len(set(seen)) == 4
+    assert set(seen) <= set(prepared)
+    # 448 px by 224 and so on, by multiples of the stride, to 448, and the same lying.
+    assert len(set(prepared)) == {"faster-rcnn": 29, "yolo": 15}[model]
+
+
+@pytest.fixture
+def network(cache):
+    """A converted network none of whose shapes is prepared yet."""
+    from bonefx.detectors.openvino_network import OpenVINONetwork
+
+    detector("yolo", settings(cache)).settle()
+    smallest = min(cache.iterdir(), key=lambda folder: (folder / "network.bin").stat().st_size)
+    return OpenVINONetwork(smallest, "auto", threads=0)
+
+
+def test_shapes_are_prepared_in_idle_time(network):
+    left = len(network._unprepared)
+    thread = threading.Thread(target=network.prepare_shapes, args=(True,))
+    thread.start()
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:  # somebody computes
+        pass
+    assert len(network._unprepared) >= left - 1  # the thread may have been quick to begin
+    thread.join(120)
+    assert not network._unprepared
+
+
+def test_whoever_waits_does_not_wait_for_idle_time(network):
+    thread = threading.Thread(target=network.prepare_shapes, args=(True,))
+    thread.start()
+    network.prepare_shapes(idle=False)
+    assert not network._unprepared
+    thread.join(120)
+    assert not thread.is_alive()
+
+
+def test_a_program_may_end_while_shapes_are_prepared(cache):
+    code = (
+        "import pathlib, time\n"
+        "from bonefx.detectors import Registry\nfrom bonefx.settings import Settings\n"
+        f"settings = Settings(hub=False, runtime='auto', cache_dir=pathlib.Path({str(cache)!r}))\n"
+        "network = Registry(settings).get('yolo').detector._acceleration._network\n"
+        "left = len(network._unprepared)\n"
+        "while len(network._unprepared) == left: time.sleep(0.01)\n"
+        "print('one is under way')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (said.returncode, said.stdout.strip(), said.stderr) == (0, "one is under way", "")
+
+
+# The background
+
+
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="the system has no idle priority")
 def test_the_background_takes_idle_time_alone_until_somebody_waits(tmp_path, radiographs):
     fresh = detector("yolo", settings(tmp_path))
