@@ -166,7 +166,7 @@ def sha256(path: Path) -> str:
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(1 << 24):  # large, for Python's lock is waited for after each
             digest.update(block)
     return digest.hexdigest()
 
