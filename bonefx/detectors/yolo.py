@@ -117,6 +117,7 @@ class YOLODetector:
 
     def __init__(self, model: YOLO, names: dict[int, str], class_ids: np.ndarray) -> None:
         self._model, self._names, self._class_ids = model, names, class_ids
+        self._merged = np.flatnonzero(np.bincount(class_ids) > 1)
         self._lock = threading.Lock()  # predict keeps state in the model
         self._device = "cuda:0" if torch.cuda.is_available() else "cpu"
         self._acceleration: Acceleration | None = None
@@ -153,8 +154,10 @@ class YOLODetector:
             found = result.boxes.cpu().numpy()
             model_ids = found.cls.astype(np.int64)
             class_ids = self._class_ids[model_ids]
-            # Two of the model's classes may be one of ours: one lesion must not be found twice.
-            keep = matching.nms(found.xyxy, found.conf, IOU, class_ids)
+            # Two of the model's classes may be one of ours: one lesion must not be found twice. Boxes of any
+            # other class have been through NMS, so each is a group of its own.
+            groups = np.where(np.isin(class_ids, self._merged), class_ids, -1 - np.arange(len(class_ids)))
+            keep = matching.nms(found.xyxy, found.conf, IOU, groups)
             model_labels = tuple(self._names[i] for i in model_ids[keep])
             return Detections(found.xyxy[keep], found.conf[keep], class_ids[keep], model_labels)
 
