@@ -8,7 +8,6 @@ disk: from then on it is loaded together with the weights. Whatever fails leaves
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import subprocess
@@ -20,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bonefx.detectors import conversion_cache
+from bonefx.detectors import conversion_cache, memory
 from bonefx.detectors.conversion_cache import Conversion
 
 if TYPE_CHECKING:  # it imports OpenVINO
@@ -36,6 +35,7 @@ class Acceleration:
 
     def __init__(self, conversion: Conversion) -> None:
         """Loads the converted network, if there is one, while the caller imports torch and loads its own."""
+        memory.spare()
         self._conversion = conversion
         self._take_over: Callable[[OpenVINONetwork], None] | None = None
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ class Acceleration:
                 self._take_over(network)
                 self._network = network
                 self._started = self._settled = True
-            _give_memory_back()
+            memory.trim()
             threading.Thread(target=network.prepare_shapes, args=(True,), name="bonefx-shapes").start()
         except Exception as error:  # whatever it is: torch goes on computing
             with self._lock:
@@ -156,10 +156,3 @@ def _threads() -> int:
     """What the environment allows torch to use; 0, OpenVINO's own choice, where it says nothing."""
     number = os.environ.get("OMP_NUM_THREADS", "")
     return int(number) if number.isdecimal() else 0
-
-
-def _give_memory_back() -> None:
-    """Hand what the torch network has left to the system: the C library would keep it for later."""
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import mmap
-import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bonefx.detectors import memory
 from bonefx.detectors.base import Runtime, processor_name
 from bonefx.detectors.openvino_guard import VERSION, openvino
 
@@ -73,7 +71,8 @@ class OpenVINONetwork:
         outputs = self._request.infer([images], share_inputs=True, share_outputs=True)
         if not self._used:
             self._used = True
-            _release_pages((self._folder / NETWORK).with_suffix(".bin"))
+            # What it computes with is OpenVINO's own arrangement of the weights, made by now.
+            memory.release((self._folder / NETWORK).with_suffix(".bin"))
         return [_tensor(outputs[i]) for i in range(len(outputs))]
 
     def prepare_shapes(self, idle: bool) -> None:
@@ -113,22 +112,6 @@ def _tensor(values: np.ndarray) -> Tensor:
     if values.dtype == np.float16:  # so OpenVINO calls bfloat16, which NumPy does not have
         return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(values)
-
-
-def _release_pages(file: Path) -> None:
-    """Hand the memory back that a file takes which is mapped for reading.
-
-    OpenVINO computes with its own arrangement of the weights, made at the first inference. Whatever it still
-    needs of the file after that, the system reads again.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError, OSError):  # another C library; no /proc
-            libc = ctypes.CDLL(None)
-            for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-                addresses, permissions, *_, path = line.split(maxsplit=5)
-                if path == str(file.resolve()) and permissions.startswith("r--"):
-                    start, end = (int(address, 16) for address in addresses.split("-"))
-                    libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 @lru_cache(maxsize=1)
