@@ -77,7 +77,7 @@ class Acceleration:
         if not self._settled:
             self._attempt(lambda: self._prepare(idle=False))
         if self._network is not None:
-            self._network.prepare_shapes(idle=False)
+            self._prepare_shapes(idle=False)
 
     def _in_background(self) -> None:
         with _one_at_a_time:
@@ -96,13 +96,19 @@ class Acceleration:
                 self._network = network
                 self._started = self._settled = True
             memory.trim()
-            threading.Thread(target=network.prepare_shapes, args=(True,), name="bonefx-shapes").start()
+            threading.Thread(target=self._prepare_shapes, args=(True,), name="bonefx-shapes").start()
         except Exception as error:  # whatever it is: torch goes on computing
             with self._lock:
                 if not self._settled:
                     name = self._conversion.weights.name
                     _log.warning("torch computes %s, without OpenVINO: %s", name, error)
                     self._started = self._settled = True
+
+    def _prepare_shapes(self, idle: bool) -> None:
+        try:
+            self._network.prepare_shapes(idle)
+        except Exception as error:  # whatever it is: each shape's first image takes its time
+            _log.warning("no shapes are prepared for %s: %s", self._conversion.weights.name, error)
 
     def _load(self, folder: Path | None) -> OpenVINONetwork | None:
         if folder is None:

@@ -176,6 +176,18 @@ def test_whoever_waits_does_not_wait_for_idle_time(network):
     assert not thread.is_alive()
 
 
+def test_shapes_that_cannot_be_prepared_are_no_reason_to_fail(cache, radiographs, caplog, monkeypatch):
+    from bonefx.detectors.openvino_network import OpenVINONetwork
+
+    monkeypatch.setattr(OpenVINONetwork, "prepare_shapes", lambda network, idle: 1 / 0)
+    with caplog.at_level(logging.WARNING, "bonefx.detectors.acceleration"):
+        fast = detector("yolo", settings(cache))
+        fast.settle()
+        _, runtime = detect(fast, radiographs[0])
+    assert runtime.engine.startswith("openvino")
+    assert "no shapes are prepared" in caplog.text
+
+
 def test_a_program_may_end_while_shapes_are_prepared(cache):
     code = (
         "import pathlib, time\n"
