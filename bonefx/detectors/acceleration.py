@@ -36,6 +36,8 @@ class Acceleration:
     def __init__(self, conversion: Conversion) -> None:
         """Loads the converted network, if there is one, while the caller imports torch and loads its own."""
         memory.spare()
+        # Read when torch is imported: its threads that wait for work spin for less long, in OpenVINO's way.
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
         self._conversion = conversion
         self._take_over: Callable[[OpenVINONetwork], None] | None = None
         self._lock = threading.Lock()

@@ -13,7 +13,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's ma
 _OPTIONS = (
     # A large tensor that is freed goes back at once, and so does what is free at the end of a heap. Smaller
     # ones are needed several times in a detection: each time anew would take longer than computing with them.
-    (_M_MMAP_THRESHOLD, 4 << 20),
+    (_M_MMAP_THRESHOLD, 5 << 20),
     (_M_TRIM_THRESHOLD, 32 << 20),
     # Heaps for all threads together; by itself glibc has eight for every core.
     (_M_ARENA_MAX, 2),
