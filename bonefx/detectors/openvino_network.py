@@ -82,8 +82,9 @@ class OpenVINONetwork:
             idle: one after another, whenever this process has had nothing else to do for a moment; ends early
                 when the program does.
         """
-        request = self._compiled.create_infer_request()  # of its own: another's outputs may be in use
+        request = None
         while self._unprepared and (not idle or _until_idle()):
+            request = request or self._compiled.create_infer_request()  # another's outputs may be in use
             with contextlib.suppress(IndexError):  # another thread does the same, and took the last one
                 height, width = self._unprepared.popleft()
                 request.infer([np.zeros((1, 3, height, width), np.float32)])
