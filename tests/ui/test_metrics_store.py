@@ -190,6 +190,7 @@ def test_packaged_files_under_a_name_of_one_s_own(tmp_path):
 def test_files_that_are_written_while_the_app_runs(tmp_path):
     store = MetricsStore(Settings(hub=False), folder=tmp_path)
     assert store.current() == {}
+    assert store.settled(WAIT)  # a question that is under way would be joined, and knows nothing of new files
     reports.package(tmp_path)
     assert store.refresh(WAIT)
     assert set(store.current()) == {FRCNN, YOLO}
