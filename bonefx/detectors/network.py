@@ -20,13 +20,16 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
-from torchvision.ops import FrozenBatchNorm2d
 
 from bonefx.detections import SCORE_FLOOR
 from bonefx.detectors.config import Architecture, FasterRCNNConfig, Stage, per_level
 from bonefx.detectors.roi_pooling import RoIPooler
+from bonefx.detectors.torchvision_guard import (
+    FrozenBatchNorm2d,
+    RegionProposalNetwork,
+    RoIHeads,
+    concat_box_prediction_layers,
+)
 from bonefx.errors import WeightsError
 
 

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+
+from bonefx.detectors.torchvision_guard import roi_align
 
 _BOXES_AT_ONCE = 250  # bounds the memory of `ChannelsLastRoIPooler`
 

@@ -25,6 +25,8 @@ from ultralytics.data.augment import LetterBox  # noqa: E402, F401
 from ultralytics.nn import tasks  # noqa: E402
 from ultralytics.nn.autobackend import AutoBackend  # noqa: E402, F401
 
+from bonefx.detectors import torchvision_guard  # noqa: E402, F401  (`predict` imports torchvision)
+
 # Its own function tries to import a decoder that is not there when a file is no image.
 PIL.Image.open = _open_image
 # It sets this to 1, for everything that starts from here on.
