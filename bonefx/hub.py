@@ -91,7 +91,7 @@ def local_weights(path: Path, source: Source = "local") -> Weights:
         SourceError: there is no such file, or it cannot be read.
     """
     try:
-        sha256 = _sha256(path)
+        sha256 = sha256_of(path)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     configs = (path.with_suffix(".yaml"), path.with_name("config.yaml"))
@@ -201,7 +201,9 @@ class WeightSources:
             if not unasked:
                 self._remember(filename, "hub", file.note, cache=True)
             yield SourceProblem("hub", f"{file.note} {_FROM_CACHE}")
-        yield Weights(file.path, "hub", file.repo, file.revision, file.file, _sha256(file.path), file.beside)
+        yield Weights(
+            file.path, "hub", file.repo, file.revision, file.file, sha256_of(file.path), file.beside
+        )
 
     def _remember(self, filename: str, source: Source, reason: str, *, cache: bool) -> SourceProblem:
         failure = _Failure(reason, self._clock() + self._retry_after, cache)
@@ -252,9 +254,14 @@ def _metrics_repo(settings: Settings) -> HubRepo:
     return HubRepo(settings.endpoint, settings.token, settings.metrics_repo_id, settings.metrics_repo_type)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(1 << 24):  # large, for Python's lock is waited for after each
             digest.update(block)
     return digest.hexdigest()

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bonefx.detectors.base import processor_flags, processor_name
+from bonefx.hub import sha256_of
 
-CONVERSION = 4
+CONVERSION = 5
 """Raised whenever the same weights must be converted anew."""
 
 KEPT = 6
@@ -100,7 +101,7 @@ def store(conversion: Conversion, write: Callable[[Path], None]) -> Path:
     unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=base))
     try:
         write(unfinished)
-        digests = {path.name: sha256(path) for path in unfinished.iterdir()}
+        digests = {path.name: sha256_of(path) for path in unfinished.iterdir()}
         (unfinished / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
         if not _undamaged(folder):  # another process may have been faster
             shutil.rmtree(folder, ignore_errors=True)
@@ -138,7 +139,7 @@ def _ours(base: Path) -> bool:
 def _undamaged(folder: Path) -> bool:
     try:
         digests = json.loads((folder / _DIGESTS).read_bytes())
-        return _ours(folder.parent) and all(sha256(folder / name) == sha for name, sha in digests.items())
+        return _ours(folder.parent) and all(sha256_of(folder / name) == sha for name, sha in digests.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -156,19 +157,6 @@ def _forget_the_unused(base: Path) -> None:
     for place, folder in enumerate(sorted(whole, key=whole.__getitem__, reverse=True)):
         if place >= KEPT or whole[folder] < now - UNUSED_DAYS * 86_400:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):  # large, for Python's lock is waited for after each
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _version(distribution: str) -> str | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from bonefx.detectors import conversion_cache
 from bonefx.detectors.conversion_cache import Conversion
+from bonefx.hub import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if sys.argv[1] == "idle":
         _step_back()
-    if conversion_cache.sha256(conversion.weights) != conversion.sha256:
+    if sha256_of(conversion.weights) != conversion.sha256:
         raise OSError(f"{conversion.weights} is not the file any more that was loaded")
     conversion_cache.store(conversion, lambda folder: _convert(conversion, folder))
 
@@ -47,13 +47,8 @@ def main() -> None:
 def _convert(conversion: Conversion, folder: Path) -> None:
     import torch
 
-    from bonefx.detectors.openvino_guard import openvino
-    from bonefx.detectors.openvino_network import (
-        NETWORK,
-        USUAL_SHAPES,
-        OpenVINONetwork,
-        native_precision,
-    )
+    from bonefx.detectors.openvino_guard import converter, openvino
+    from bonefx.detectors.openvino_network import OpenVINONetwork, native_precision, store
 
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -62,15 +57,14 @@ def _convert(conversion: Conversion, folder: Path) -> None:
         conversion.weights, conversion.config, precision
     )
     images = torch.rand(1, 3, 128, 192)  # multiples of any stride; sides that differ
-    converted = openvino.convert_model(
+    converted = converter()(
         network.eval(), example_input=images, input=[openvino.PartialShape([1, 3, -1, -1])]
     )
     for operation in converted.get_ops():
         if operation.get_friendly_name().startswith(network.float32_layers):
             operation.get_rt_info()["precise_0"] = ""  # the mark by which OpenVINO keeps float32
     usual = [shape for shape in network.usual_shapes if shape[0] * shape[1] <= _MOST_PIXELS]
-    converted.set_rt_info(json.dumps(usual), USUAL_SHAPES)
-    openvino.save_model(converted, folder / NETWORK, compress_to_fp16=False)
+    store(converted, usual, folder, conversion.precision)
     del converted
     images = torch.rand(1, 3, 192, 128)
     expected = network(images)

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +21,9 @@ from bonefx.detectors.openvino_guard import VERSION, openvino
 if TYPE_CHECKING:
     from torch import Tensor
 
-NETWORK = "network.xml"
-"""The network's file in its folder; the weights lie beside it and are mapped into memory, not read."""
-
-USUAL_SHAPES = "usual_shapes"
-"""Where that file says which heights and widths most images have, as a list of pairs in JSON."""
+# The files of a network: the graph as OpenVINO has rewritten it for this processor, which would take most of
+# the time at every start; the weights, which are mapped into memory, not read; and a list in JSON.
+_COMPILED, _WEIGHTS, _USUAL_SHAPES = "network.blob", "network.bin", "usual_shapes.json"
 
 
 class OpenVINONetwork:
@@ -37,19 +36,18 @@ class OpenVINONetwork:
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         """
         Args:
-            folder: holds `NETWORK`.
+            folder: what `store` has written, on a processor like this one and with the same `precision`.
             precision: as for `native_precision`.
             threads: for each inference; 0 leaves that to OpenVINO.
         """
         precision = native_precision(precision)
-        model = _core().read_model(folder / NETWORK)
-        shapes = json.loads(model.get_rt_info(USUAL_SHAPES).value)
-        self._compiled = _core().compile_model(
-            model,
+        shapes = json.loads((folder / _USUAL_SHAPES).read_text(encoding="utf-8"))
+        self._compiled = _core().import_model(
+            (folder / _COMPILED).read_bytes(),
             "CPU",
             {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
+                **_options(precision),
+                "WEIGHTS_PATH": str(folder / _WEIGHTS),
                 "INFERENCE_NUM_THREADS": threads,
                 # torch and other programs use the same cores: the system may move our threads away.
                 "ENABLE_CPU_PINNING": False,
@@ -59,7 +57,7 @@ class OpenVINONetwork:
         )
         self._request = self._compiled.create_infer_request()
         self._unprepared = deque(shapes)
-        self._folder, self._used = folder, False
+        self._weights, self._used = folder / _WEIGHTS, False
         self.runtime = Runtime(f"openvino {VERSION}", precision, processor_name())
 
     def __call__(self, images: np.ndarray) -> list[Tensor]:
@@ -72,7 +70,7 @@ class OpenVINONetwork:
         if not self._used:
             self._used = True
             # What it computes with is OpenVINO's own arrangement of the weights, made by now.
-            memory.release((self._folder / NETWORK).with_suffix(".bin"))
+            memory.release(self._weights)
         return [_tensor(outputs[i]) for i in range(len(outputs))]
 
     def prepare_shapes(self, idle: bool) -> None:
@@ -88,6 +86,33 @@ class OpenVINONetwork:
             with contextlib.suppress(IndexError):  # another thread does the same, and took the last one
                 height, width = self._unprepared.popleft()
                 request.infer([np.zeros((1, 3, height, width), np.float32)])
+
+
+def store(
+    network: openvino.Model, usual_shapes: Sequence[tuple[int, int]], folder: Path, precision: str
+) -> None:
+    """Write what `OpenVINONetwork` loads.
+
+    Args:
+        network: as OpenVINO has converted it.
+        usual_shapes: heights and widths that most images have.
+        folder: where to.
+        precision: as for `native_precision`.
+    """
+    graph = folder / "network.xml"
+    openvino.save_model(network, graph, compress_to_fp16=False)
+    compiled = _core().compile_model(graph, "CPU", _options(native_precision(precision)))
+    (folder / _COMPILED).write_bytes(compiled.export_model().getvalue())
+    (folder / _USUAL_SHAPES).write_text(json.dumps(usual_shapes), encoding="utf-8")
+    graph.unlink()
+
+
+def _options(precision: str) -> dict[str, str]:
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
+        "CACHE_MODE": "OPTIMIZE_SIZE",  # the compiled network has its weights elsewhere
+    }
 
 
 def _until_idle() -> bool:
