@@ -4,9 +4,12 @@ import logging
 import signal
 import sys
 
-from bonefx.detectors import default_registry
-from bonefx.errors import SettingsError
-from bonefx.ui.build import build, launch_options
+from bonefx.collector import paused
+
+with paused():  # a tenth of the start
+    from bonefx.detectors import default_registry
+    from bonefx.errors import SettingsError
+    from bonefx.ui.build import build, launch_options
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 try:

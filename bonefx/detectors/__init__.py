@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from bonefx.collector import paused
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Detector
 from bonefx.detectors.conversion_cache import Conversion
@@ -175,7 +176,8 @@ class Registry:
             else:
                 progress(Progress("loading"))
                 try:
-                    detector = model.load(found, self.settings)
+                    with paused():
+                        detector = model.load(found, self.settings)
                 except WeightsError as error:
                     problems.append(self._sources.reject(filename, found, str(error)).reason)
                     continue
