@@ -145,14 +145,20 @@ def _first(plan: Plan, environments: dict[str, dict[str, str]], file: str, tell:
 
 
 def _shapes(plan: Plan, ours: Worker, folder: Path, tell: Tell) -> dict[str, Any]:
-    """What ten shapes new to the process cost, as a share of one shape ten times, the first one left out."""
+    """What ten shapes new to the process cost, as a share of one shape ten times, the first one left out.
+
+    They can be new only once, and a machine's speed changes: the one is measured before and after.
+    """
     one, ten = pictures.shapes(folder)
     found = {}
     for model_id in plan.models:
         tell(f"ten shapes, {MODELS[model_id].name}")
-        same = ours.ask("detect", model=model_id, files=[str(one)] * (len(ten) + 1))[1:]
-        different = ours.ask("detect", model=model_id, files=[str(path) for path in ten])
-        ms = {name: sum(_column(rows, "detection")) for name, rows in (("one", same), ("ten", different))}
+        ours.ask("detect", model=model_id, files=[str(one)])
+        ms = {}
+        for name, files in (("before", [one] * len(ten)), ("ten", ten), ("after", [one] * len(ten))):
+            rows = ours.ask("detect", model=model_id, files=[str(path) for path in files])
+            ms[name] = sum(_column(rows, "detection"))
+        ms["one"] = (ms.pop("before") + ms.pop("after")) / 2
         found[model_id] = {**ms, "ratio": ms["ten"] / ms["one"]}
     return found
 

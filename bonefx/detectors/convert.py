@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import sys
 import threading
@@ -30,7 +31,7 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Largest error of an output, by root mean square: this shows a broken kernel, not a loss of accuracy."""
 
 _MOST_PIXELS = 640 * 640
-"""Of a shape that is prepared before an image has it: larger images take far longer than making its code."""
+"""Of a shape whose code is made before an image has it: larger images take far longer than that."""
 
 
 def main() -> None:
@@ -63,7 +64,8 @@ def _convert(conversion: Conversion, folder: Path) -> None:
     for operation in converted.get_ops():
         if operation.get_friendly_name().startswith(network.float32_layers):
             operation.get_rt_info()["precise_0"] = ""  # the mark by which OpenVINO keeps float32
-    usual = [shape for shape in network.usual_shapes if shape[0] * shape[1] <= _MOST_PIXELS]
+    largest, *others = sorted(network.usual_shapes, key=math.prod, reverse=True)
+    usual = [largest, *(shape for shape in others if math.prod(shape) <= _MOST_PIXELS)]
     store(converted, usual, folder, conversion.precision)
     del converted
     images = torch.rand(1, 3, 192, 128)

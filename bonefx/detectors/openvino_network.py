@@ -52,7 +52,7 @@ class OpenVINONetwork:
                 # torch and other programs use the same cores: the system may move our threads away.
                 "ENABLE_CPU_PINNING": False,
                 # What is made for a shape takes megabytes: it is kept for those alone that will come again.
-                **({} if shapes else {"CPU_RUNTIME_CACHE_CAPACITY": 0}),
+                **({} if len(shapes) > 1 else {"CPU_RUNTIME_CACHE_CAPACITY": 0}),
             },
         )
         self._request = self._compiled.create_infer_request()
@@ -74,7 +74,9 @@ class OpenVINONetwork:
         return [_tensor(outputs[i]) for i in range(len(outputs))]
 
     def prepare_shapes(self, idle: bool) -> None:
-        """Have the code made for each usual shape, which its first image would wait for.
+        """Have each usual shape computed once: its first image would wait for memory and code.
+
+        The largest one comes first. The memory that it takes is enough for the others.
 
         Args:
             idle: one after another, whenever this process has had nothing else to do for a moment; ends early
@@ -95,7 +97,7 @@ def store(
 
     Args:
         network: as OpenVINO has converted it.
-        usual_shapes: heights and widths that most images have.
+        usual_shapes: heights and widths that most images have, the largest one first.
         folder: where to.
         precision: as for `native_precision`.
     """

@@ -141,6 +141,7 @@ def test_usual_images_have_the_shapes_that_are_prepared(model, cache, monkeypatc
         detect(fast, np.zeros((height, width, 3), np.uint8))
     assert len(set(seen)) == 4
     assert set(seen) <= set(prepared)
+    assert prepared[0] == max(seen)  # whose memory is enough for the others
     # 448 px by 224 and so on, by multiples of the stride, to 448, and the same lying.
     assert len(set(prepared)) == {"faster-rcnn": 29, "yolo": 15}[model]
 
