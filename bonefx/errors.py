@@ -31,6 +31,10 @@ class WeightsError(BoneFXError):
     """A weight file is not a checkpoint of the network that was asked for."""
 
 
+class AccelerationError(BoneFXError):
+    """OpenVINO failed on an image, on which torch may well succeed."""
+
+
 class DatasetError(BoneFXError):
     """A data set folder or a predictions file breaks its format."""
 

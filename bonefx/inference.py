@@ -13,7 +13,7 @@ from bonefx.consensus import CONSENSUS, Consensus, fuse
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
 from bonefx.detectors.base import Runtime, Stopwatch
-from bonefx.errors import BoneFXError, RequestError
+from bonefx.errors import AccelerationError, BoneFXError, RequestError
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.settings import NOTICE, ZERO_GPU
@@ -209,7 +209,12 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
         }
         try:
             with stopwatch("total"):
-                answer["detections"] = detector.detect(rgb, stopwatch)
+                try:
+                    answer["detections"] = detector.detect(rgb, stopwatch)
+                except AccelerationError as error:
+                    _log.warning("%s goes on with torch. %s", model_id, error)
+                    detector = models.without_acceleration(model_id, detector).detector
+                    answer["detections"] = detector.detect(rgb, stopwatch)
         except BoneFXError as error:
             answer["error"] = str(error)
         except Exception:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from bonefx.collector import paused
@@ -15,7 +15,7 @@ from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Detector
 from bonefx.detectors.conversion_cache import Conversion
 from bonefx.errors import RequestError, SourceError, WeightsError
-from bonefx.hub import SourceProblem, Weights, WeightSources
+from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
 from bonefx.settings import Settings
 
@@ -162,6 +162,24 @@ class Registry:
             finally:
                 lock.release()
         return loaded
+
+    def without_acceleration(self, model_id: str, failed: Detector) -> Loaded:
+        """The model with torch alone from now on, after OpenVINO failed in a detector of it.
+
+        Raises:
+            SourceError: the file that it was loaded from is not there any more.
+        """
+        with self._locks[model_id]:
+            loaded = self._loaded[model_id]
+            if loaded.detector is not failed:  # another request has seen to it
+                return loaded
+            weights = loaded.weights
+            if local_weights(weights.path).sha256 != weights.sha256:
+                raise SourceError(f"{weights.file} is not the file any more that was loaded.")
+            with paused():
+                detector = MODELS[model_id].load(weights, replace(self.settings, runtime="torch"))
+            self._loaded[model_id] = replace(loaded, detector=detector)
+            return self._loaded[model_id]
 
     def _load(self, model_id: str, current: Loaded | None, progress: OnProgress) -> Loaded:
         model = MODELS[model_id]

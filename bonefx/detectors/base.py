@@ -74,6 +74,9 @@ class Detector(Protocol):
         May be called from several threads. Framework habits (colour order, resizing, label mapping)
         stay inside. Stages timed: preprocess, network, postprocess. `stopwatch.runtime` tells what
         computed.
+
+        Raises:
+            AccelerationError: OpenVINO failed on the image; see `Registry.without_acceleration`.
         """
 
     def settle(self) -> None:

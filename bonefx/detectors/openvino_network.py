@@ -17,6 +17,7 @@ import numpy as np
 from bonefx.detectors import memory
 from bonefx.detectors.base import Runtime, processor_name
 from bonefx.detectors.openvino_guard import VERSION, openvino
+from bonefx.errors import AccelerationError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,8 +66,16 @@ class OpenVINONetwork:
 
         They are OpenVINO's own memory, which the next call writes over: a caller with several threads
         lets one in at a time, until it has done with the outputs.
+
+        Raises:
+            AccelerationError: OpenVINO cannot compute them.
         """
-        outputs = self._request.infer([images], share_inputs=True, share_outputs=True)
+        try:
+            outputs = self._request.infer([images], share_inputs=True, share_outputs=True)
+        except RuntimeError as error:
+            raise AccelerationError(
+                f"OpenVINO failed; BONEFX_RUNTIME=torch does without it. {error}"
+            ) from error
         if not self._used:
             self._used = True
             # What it computes with is OpenVINO's own arrangement of the weights, made by now.

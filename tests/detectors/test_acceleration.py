@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bonefx import images, matching
+from bonefx import images, inference, matching
 from bonefx.detectors import MODELS, Registry, conversion_cache
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Stopwatch
@@ -303,6 +304,44 @@ def test_openvino_is_imported_without_telemetry():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.splitlines() == ["[True, False, False]", "convert_model False"]
+
+
+class FailingRequest:
+    """In the place of OpenVINO's own, which cannot be made to fail on a radiograph."""
+
+    def infer(self, *arguments, **options):
+        raise RuntimeError("could not execute a primitive")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_image_on_which_openvino_fails_is_torchs_and_so_are_the_next(model, cache, caplog):
+    registry = Registry(settings(cache, precision="float32"))
+    fast = registry.get(model).detector
+    fast.settle()
+    radiograph = images.read(EXAMPLES[0])
+    (expected,) = inference.run(radiograph, [model], registry)
+    fast._acceleration._network._request = FailingRequest()
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(lambda _: inference.run(radiograph, [model], registry)[0], range(4)))
+    for answer in (*answers, *inference.run(radiograph, [model], registry)):
+        assert answer.runtime.engine.startswith(("torch", "ultralytics"))
+        assert answer.weights == expected.weights
+        np.testing.assert_allclose(answer.detections.scores, expected.detections.scores, atol=1e-4)
+    assert "could not execute a primitive" in caplog.text
+    assert registry.get(model).detector is not fast
+
+
+def test_weights_that_changed_are_not_loaded_for_torch_instead(cache, tmp_path):
+    weights = tmp_path / "yolo26n_448.pt"
+    shutil.copy(packaged("bundled") / weights.name, weights)
+    registry = Registry(settings(cache, weights_dir=tmp_path, filename_yolo=weights.name))
+    fast = registry.get("yolo").detector
+    fast.settle()
+    fast._acceleration._network._request = FailingRequest()
+    weights.write_bytes(b"another file")
+    (answer,) = inference.run(images.read(EXAMPLES[0]), ["yolo"], registry)
+    assert answer.detections is None
+    assert "not the file any more" in answer.error
 
 
 # The cache, with small files in the place of networks
