@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from bonefx.detections import Detections
-from bonefx.detectors import conversion_cache, faster_rcnn
+from bonefx.detectors import faster_rcnn
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.conversion_cache import Conversion
 from bonefx.errors import WeightsError
+from bonefx.hub import sha256_of
 from tests.golden import make_checkpoint
 
 GOLDEN = Path(make_checkpoint.__file__).parent
@@ -58,7 +59,7 @@ def test_detectron2s_own_boxes_are_found(detector, name):
 
 def test_openvino_finds_detectron2s_own_boxes_too(checkpoint, tmp_path):
     pytest.importorskip("openvino")
-    weights = conversion_cache.sha256(checkpoint)
+    weights = sha256_of(checkpoint)
     module = faster_rcnn.__name__
     acceleration = Acceleration(Conversion(module, checkpoint, weights, None, "float32", tmp_path))
     detector = faster_rcnn.load(checkpoint, None, "torchvision", acceleration)
