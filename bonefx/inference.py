@@ -12,7 +12,7 @@ import numpy as np
 from bonefx.consensus import CONSENSUS, Consensus, fuse
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
-from bonefx.detectors.base import Runtime, Stopwatch
+from bonefx.detectors.base import Detector, Runtime, Stopwatch
 from bonefx.errors import AccelerationError, BoneFXError, RequestError
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
@@ -209,12 +209,7 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
         }
         try:
             with stopwatch("total"):
-                try:
-                    answer["detections"] = detector.detect(rgb, stopwatch)
-                except AccelerationError as error:
-                    _log.warning("%s goes on with torch. %s", model_id, error)
-                    detector = models.without_acceleration(model_id, detector).detector
-                    answer["detections"] = detector.detect(rgb, stopwatch)
+                answer["detections"] = _detect(models, model_id, detector, rgb, stopwatch)
         except BoneFXError as error:
             answer["error"] = str(error)
         except Exception:
@@ -223,6 +218,17 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
         runtime = stopwatch.runtime or detector.runtime
         answers.append({**answer, "runtime": runtime, "timings_ms": stopwatch.ms})
     return answers
+
+
+def _detect(
+    models: Registry, model_id: str, detector: Detector, rgb: np.ndarray, stopwatch: Stopwatch
+) -> Detections:
+    """What the model's detector finds; where OpenVINO fails, torch takes its place from now on."""
+    try:
+        return detector.detect(rgb, stopwatch)
+    except AccelerationError as error:
+        _log.warning("%s goes on with torch. %s", model_id, error)
+        return models.without_acceleration(model_id, detector).detector.detect(rgb, stopwatch)
 
 
 if ZERO_GPU:

@@ -66,7 +66,7 @@ def _convert(conversion: Conversion, folder: Path) -> None:
             operation.get_rt_info()["precise_0"] = ""  # the mark by which OpenVINO keeps float32
     largest, *others = sorted(network.usual_shapes, key=math.prod, reverse=True)
     usual = [largest, *(shape for shape in others if math.prod(shape) <= _MOST_PIXELS)]
-    store(converted, usual, folder, conversion.precision)
+    store(converted, usual, folder, precision)
     del converted
     images = torch.rand(1, 3, 192, 128)
     expected = network(images)

@@ -108,11 +108,11 @@ def store(
         network: as OpenVINO has converted it.
         usual_shapes: heights and widths that most images have, the largest one first.
         folder: where to.
-        precision: as for `native_precision`.
+        precision: `float32` or `bfloat16`, as `native_precision` answers.
     """
     graph = folder / "network.xml"
     openvino.save_model(network, graph, compress_to_fp16=False)
-    compiled = _core().compile_model(graph, "CPU", _options(native_precision(precision)))
+    compiled = _core().compile_model(graph, "CPU", _options(precision))
     (folder / _COMPILED).write_bytes(compiled.export_model().getvalue())
     (folder / _USUAL_SHAPES).write_text(json.dumps(usual_shapes), encoding="utf-8")
     graph.unlink()
