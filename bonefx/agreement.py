@@ -32,9 +32,11 @@ def agree(first: Detections, second: Detections) -> Agreement:
     """Match the detections of two models in one image.
 
     In order of score, each detection of the first takes, of the second's that are still free and reach an
-    IoU of `IOU`, the one of highest IoU, whatever its label.
+    IoU of `IOU`, the one of highest score, whatever its label. So strong is paired with strong, and which
+    model is the first makes no difference: each ranks the other's detections alike, and then there is one
+    matching in which no two detections would both rather have each other (Gale and Shapley, 1962).
     """
-    found = match(first.boxes, second.boxes, IOU).tolist()
+    found = match(first.boxes, second.boxes, IOU, targets_in_order=True).tolist()
     pairs = [(i, j) for i, j in enumerate(found) if j >= 0]
     alike = [bool(first.class_ids[i] == second.class_ids[j]) for i, j in pairs]
     taken = {j for _, j in pairs}

@@ -56,6 +56,7 @@ def match(
     accept: float = 0.5,
     *,
     centre: bool = False,
+    targets_in_order: bool = False,
     groups: np.ndarray | None = None,
     target_groups: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -69,6 +70,8 @@ def match(
         targets: (m, 4).
         accept: a target is acceptable at an IoU of at least this. It must be above 0.
         centre: also accept a target that holds the box's centre, its edges included.
+        targets_in_order: of the acceptable targets take the first, not the one of highest IoU. Targets in
+            the order of their scores are then paired strong with strong.
         groups, target_groups: (n,) and (m,) integers; a box meets only targets of its own group.
             None: there is one group.
 
@@ -92,7 +95,7 @@ def match(
             middle = (boxes[row, :2] + boxes[row, 2:]) / 2
             good |= ((middle >= targets[target, :2]) & (middle <= targets[target, 2:])).all(axis=1)
         row, target, iou = row[good], target[good], iou[good]
-        best_first = np.lexsort((target, -iou, row))
+        best_first = np.lexsort((target, row) if targets_in_order else (target, -iou, row))
         for i, j in zip(row[best_first].tolist(), target[best_first].tolist(), strict=True):
             if found[i] < 0 and not taken[j]:
                 found[i] = j

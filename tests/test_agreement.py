@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -29,8 +31,17 @@ def make(*rows: tuple[list[float], float, int]) -> Detections:
         ([(PLACE, 0.9, 0)], [(AWAY, 0.2, 0)], ((), (), (0,), (0,))),
         # one of the second's serves only one of the first's, the higher scoring
         ([(PLACE, 0.9, 0), (NEAR, 0.8, 0)], [(NEAR, 0.5, 0)], (((0, 0),), (), (1,), ())),
-        # the better place wins over the better score and the same label
-        ([(PLACE, 0.9, 0)], [(NEAR, 0.9, 0), (PLACE, 0.1, 3)], ((), ((0, 1),), (), (0,))),
+        # the better score wins over the better place and the same label
+        ([(PLACE, 0.9, 0)], [(NEAR, 0.9, 3), (PLACE, 0.1, 0)], ((), ((0, 0),), (), (1,))),
+        # strong with strong, weak with weak: 0.99 is not left with 0.14 while 0.75 stands alone
+        ([(PLACE, 0.99, 0)], [(NEAR, 0.75, 0), (PLACE, 0.14, 0)], (((0, 0),), (), (), (1,))),
+        (
+            [(PLACE, 0.99, 0), (NEAR, 0.3, 0)],
+            [(NEAR, 0.75, 0), (PLACE, 0.14, 0)],
+            (((0, 0), (1, 1)), (), (), ()),
+        ),
+        # a better score that overlaps too little is no choice
+        ([(PLACE, 0.9, 0)], [(AWAY, 0.9, 0), (NEAR, 0.1, 0)], (((0, 1),), (), (), (0,))),
     ],
 )
 def test_by_place_then_by_label(first, second, expected):
@@ -38,17 +49,29 @@ def test_by_place_then_by_label(first, second, expected):
     assert (found.both, found.other_label, found.only_first, found.only_second) == expected
 
 
+def random_sides(seed: int, images: int = 50) -> Iterator[tuple[Detections, Detections]]:
+    """Two models' detections in many images; scores on a coarse grid, so that some are equal."""
+    rng = np.random.default_rng(seed)
+
+    def side() -> Detections:
+        corners = rng.uniform(0, 40, (rng.integers(0, 12), 2))
+        boxes = (np.r_[corner, corner + rng.uniform(10, 30, 2)].tolist() for corner in corners)
+        return make(*((box, rng.integers(20) / 20, rng.integers(6)) for box in boxes))
+
+    for _ in range(images):
+        yield side(), side()
+
+
+def test_which_model_is_the_first_makes_no_difference():
+    for first, second in random_sides(seed=4):
+        one, other = agreement.agree(first, second), agreement.agree(second, first)
+        for pairs, swapped in ((one.both, other.both), (one.other_label, other.other_label)):
+            assert sorted(pairs) == sorted((i, j) for j, i in swapped)
+
+
 def test_every_detection_is_counted_once_on_random_boxes():
-    rng = np.random.default_rng(3)
-    for _ in range(50):
-        n, m = rng.integers(0, 12, 2)
-        sides = [
-            make(
-                *((np.r_[corner, corner + rng.uniform(10, 30, 2)].tolist(), rng.random(), rng.integers(6))
-                  for corner in rng.uniform(0, 40, (count, 2)))
-            )
-            for count in (n, m)
-        ]  # fmt: skip
+    for sides in random_sides(seed=3):
+        n, m = map(len, sides)
         found = agreement.agree(*sides)
         pairs = found.both + found.other_label
         assert sorted([i for i, _ in pairs] + list(found.only_first)) == list(range(n))

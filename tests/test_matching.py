@@ -63,6 +63,8 @@ def test_nms(boxes, scores, class_ids, kept):
         ([[0, 0, 10, 8], UNIT], [UNIT], {}, [0, -1]),  # first come, though the second fits better
         ([UNIT, UNIT], [UNIT, [0, 0, 10, 9]], {}, [0, 1]),  # the second takes the second best
         ([UNIT], [[0, 0, 10, 9], UNIT], {}, [1]),  # the best, not the first
+        ([UNIT], [[0, 0, 10, 9], UNIT], {"targets_in_order": True}, [0]),  # the first, not the best
+        ([UNIT], [[0, 0, 10, 4], UNIT], {"targets_in_order": True}, [1]),  # but it must be acceptable
         ([UNIT], [UNIT, UNIT], {}, [0]),  # of equal IoU, the first
         ([[0, 0, 10, 2]], [UNIT], {}, [-1]),
         ([[0, 0, 10, 2]], [UNIT], {"accept": 0.2}, [0]),

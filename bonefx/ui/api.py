@@ -85,7 +85,8 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
 
         Returns:
             schema_version; results: one result of /detect for each model; agreement: which detections of
-            the two are on the same place, by their positions in the lists, or null after a failure.
+            the two are on the same place (IoU of at least 0.5, of several the one of highest score), by
+            their positions in the lists, or null after a failure.
         """
 
         def both() -> dict[str, Any]:

@@ -11,19 +11,18 @@ function overlapOf(a, b) {
 }
 
 // Both lists have the highest score first. In that order each detection of the first takes, of the second's
-// that are still free, the one of highest IoU, from `SAME_PLACE` up and whatever its label. The answer holds
+// that are still free and reach `SAME_PLACE`, the one of highest score, whatever its label. The answer holds
 // every detection once: {kind, at: [place in the first list, place in the second], iou}, -1 for "in none".
 function agree(first, second) {
   const free = new Set(second.keys());
   const found = first.map((one, i) => {
-    let [best, most] = [-1, 0];
-    for (const j of free) {
+    for (const j of free) { // a Set keeps its order
       const iou = overlapOf(one.box, second[j].box);
-      if (iou >= SAME_PLACE && iou > most) [best, most] = [j, iou];
+      if (iou < SAME_PLACE) continue;
+      free.delete(j);
+      return { kind: one.class_id === second[j].class_id ? "both" : "other label", at: [i, j], iou };
     }
-    if (best < 0) return { kind: "only first", at: [i, -1], iou: null };
-    free.delete(best);
-    return { kind: one.class_id === second[best].class_id ? "both" : "other label", at: [i, best], iou: most };
+    return { kind: "only first", at: [i, -1], iou: null };
   });
   for (const j of free) found.push({ kind: "only second", at: [-1, j], iou: null });
   return found;
