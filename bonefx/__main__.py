@@ -1,4 +1,4 @@
-"""The command line: `python -m bonefx detect`, `evaluate`, `train` or `readme`."""
+"""The command line: `python -m bonefx detect`, `evaluate`, `train`, `benchmark` or `docs`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = {
     "evaluate": ("bonefx.evaluation.run", "measure how good the models are"),
     "train": ("bonefx.training.command", "train a model on a data set"),
     "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
-    "readme": ("bonefx.readme", "bring the computed parts of README.md up to date"),
+    "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),
 }
 """Each command's module, which offers `add_arguments(parser)` and sets the default `run`, and its purpose."""
 

@@ -19,7 +19,7 @@ ROWS = (
     ("evaluation",),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
     ("inference", "batch"),
-    ("evaluation.run", "training", "benchmark", "phantoms", "readme", "detect_command"),
+    ("evaluation.run", "training", "benchmark", "phantoms", "commands", "detect_command"),
     ("ui", "__main__"),
 )
 

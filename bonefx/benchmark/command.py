@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="write them to a file too; the README has docs/benchmark*.json",
+        help="write them to a file too; docs/benchmark.md is made of docs/benchmark*.json",
     )
     parser.set_defaults(run=run)
 

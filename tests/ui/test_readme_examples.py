@@ -17,8 +17,9 @@ from bonefx import detectors
 
 ROOT = Path(bonefx.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ def test_every_environment_variable_is_listed():
     read = set(re.findall(r'get\(\s*"([A-Z_]+)"', source))
     assert len(read) > 10
     read -= {"SPACES_ZERO_GPU"}  # the platform's own
-    assert [name for name in read if f"`{name}" not in README] == []
+    assert [name for name in read if f"`{name}" not in SETTINGS] == []
 
 
 def test_the_card_fits_a_space():
@@ -82,3 +83,7 @@ def test_the_card_fits_a_space():
     assert len(card["short_description"]) <= 60
     assert (card["sdk"], card["app_file"], card["license"]) == ("gradio", "app.py", "agpl-3.0")
     assert card["python_version"] == "3.12"
+
+
+def test_every_page_that_it_names_is_there():
+    assert [name for name in re.findall(r"\]\(([^):#]+)\)", README) if not (ROOT / name).is_file()] == []
