@@ -26,7 +26,7 @@ def detect(image: str | Path | np.ndarray, model: str = "yolo", threshold: float
     Args:
         image: a file (PNG, JPEG, WebP, BMP, TIFF or DICOM), or a uint8 or uint16 array: grey (h, w), RGB
             (h, w, 3) or RGBA (h, w, 4).
-        model: `yolo`, `faster-rcnn` or `consensus`.
+        model: `yolo`, `faster-rcnn` or `consensus`, in upper or lower case.
         threshold: lowest score of a detection that is returned.
 
     Returns:

@@ -90,6 +90,17 @@ def check_threshold(value: Any) -> float:
     return float(value)
 
 
+def check_model(name: Any) -> str:
+    """The id of `CHOICES` that is meant by a name in upper or lower case.
+
+    Raises:
+        RequestError: there is no such model.
+    """
+    if isinstance(name, str) and name.strip().lower() in CHOICES:
+        return name.strip().lower()
+    raise RequestError(f"There is no model {name!r}. The models are: {', '.join(CHOICES)}.")
+
+
 def run(
     radiograph: Radiograph,
     model_ids: Sequence[str],
@@ -103,7 +114,7 @@ def run(
 
     Args:
         radiograph: the image.
-        model_ids: ids of `CHOICES`, in the order of the answer.
+        model_ids: ids of `CHOICES`, in upper or lower case, in the order of the answer.
         registry: the models; None takes those of this process.
         progress: told the id of a model of the registry and what it waits for, while weights are fetched and
             loaded and before the forward passes. What it raises ends the run: that is how a caller cancels.
@@ -111,9 +122,7 @@ def run(
     Raises:
         RequestError: an id is unknown.
     """
-    for model_id in model_ids:
-        if model_id not in CHOICES:
-            raise RequestError(f"There is no model {model_id!r}. The models are: {', '.join(CHOICES)}.")
+    model_ids = [check_model(name) for name in model_ids]
     models = registry or default_registry()
     needed = tuple(dict.fromkeys(each for model_id in model_ids for each in _runs(model_id)))
     failures: dict[str, str] = {}

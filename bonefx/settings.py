@@ -20,6 +20,9 @@ NOTICE = "Research and education. Not a medical device."
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 """Whether this is a ZeroGPU Space. Read at import, where its function decorator is applied."""
 
+SPACE_HOST = os.environ.get("SPACE_HOST", "")
+"""Where a Space answers, such as `owner-name.hf.space`; empty elsewhere. The platform sets it."""
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

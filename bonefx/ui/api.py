@@ -11,7 +11,8 @@ import gradio as gr
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.settings import NOTICE
+from bonefx.settings import NOTICE, SPACE_HOST
+from bonefx.ui.api_page import document
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut, agreement_of
 
@@ -19,12 +20,25 @@ MODEL_QUEUE = "models"
 """All events that run a model share one queue: two cores are no faster for being asked twice."""
 
 
+DEFAULT_MODEL = "yolo"
+
+
 class App(gr.Blocks):
     """An app whose endpoints can be called with fewer values than they have, like functions with defaults.
 
     Gradio (6.31) refuses that to those who send values by position, over plain HTTP: each new argument of an
-    endpoint would break all of its callers.
+    endpoint would break all of its callers. Its page "Use via API" has our words; see `api_page`.
     """
+
+    def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
+        """What "Use via API" shows, and clients read."""
+        info = super().get_api_info(*args, **kwargs)
+        address = f"https://{SPACE_HOST}/" if SPACE_HOST else self.local_url
+        for each in self.fns.values():
+            endpoint = info["named_endpoints"].get(f"/{each.api_name}")
+            if endpoint is not None:
+                document(endpoint, each.fn, address)
+        return info
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         """Fill up with the first values of the components that nobody sent a value for."""
@@ -50,35 +64,42 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
 
     def detect(
         image: str | None,
-        model: str = "yolo",
+        model: str | None = DEFAULT_MODEL,
         threshold: float | None = None,
         fp_per_image: float | None = None,
     ) -> dict[str, Any]:
         """Detect fractures in one radiograph with one model. Research and education, not a medical device.
 
+        A parameter that is left out or null has its default.
+
         Args:
             image: the radiograph: PNG, JPEG, WebP, BMP, TIFF or DICOM, at most 64 MB and 50 megapixels.
-            model: "yolo", "faster-rcnn", or "consensus" of both.
-            threshold: lowest score of a detection that is returned, from 0 to 1; 0.25 if left out.
+            model: "yolo", "faster-rcnn", or "consensus" of both, in upper or lower case; "yolo" if left out.
+            threshold: lowest score of a detection that is returned, from 0 to 1. Left out it is 0.25,
+                whatever the weights; the page begins at 1 false positive per image, which is fp_per_image=1.
             fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
                 and up to 100; the model's metrics tell the score. An error where none belong to its weights.
 
         Returns:
-            The result: image, width, height, model, weights, runtime, threshold, timings_ms, notes,
+            the result: image, width, height, model, weights, runtime, threshold, timings_ms, notes,
             notice, operating_point, and detections with label, score and box in pixels; or error in their
             place. operating_point has fp_per_image, sensitivity and interval, or is null after a threshold.
             A consensus has members, and no weights of its own.
         """
-        return _answer(lambda: answer(image, [model], threshold, fp_per_image)[0][0])
+        return _answer(lambda: answer(image, [model or DEFAULT_MODEL], threshold, fp_per_image)[0][0])
 
     def compare(
         image: str | None, threshold: float | None = None, fp_per_image: float | None = None
     ) -> dict[str, Any]:
         """Detect fractures in one radiograph with every model. Research and education, not a medical device.
 
+        A parameter that is left out or null has its default.
+
         Args:
             image: the radiograph: PNG, JPEG, WebP, BMP, TIFF or DICOM, at most 64 MB and 50 megapixels.
-            threshold: lowest score of a detection that is returned, from 0 to 1; 0.25 if left out.
+            threshold: lowest score of a detection that is returned, from 0 to 1. Left out it is 0.25,
+                whatever the weights: so an answer does not change with the metrics that are published
+                meanwhile. The page begins at 1 false positive per image; send fp_per_image=1 for the same.
             fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
                 and up to 100: each model's own score for that comes from its metrics, so that the models
                 are compared at one price. An error where a model has no metrics of its weights.
@@ -109,7 +130,7 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
 
     with gr.Row(visible=False):
         image = gr.File(label="image", type="filepath")
-        model = gr.Textbox("yolo", label="model")
+        model = gr.Textbox(DEFAULT_MODEL, label="model")
         threshold = gr.Number(None, label="threshold")
         fp_per_image = gr.Number(None, label="fp_per_image")
         result = gr.JSON(label="result")

@@ -64,10 +64,13 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
     ) -> Iterator[dict[str, Any] | None]:
         """Detect fractures in many radiographs. Research and education, not a medical device.
 
+        A parameter that is left out or null has its default.
+
         Args:
-            files: radiographs (PNG, JPEG, WebP, BMP, TIFF or DICOM) and ZIP archives of them: at most 200
-                images, and 512 MB unpacked. What cannot be read gets results with `error`.
-            threshold: lowest score of a detection that is returned, from 0 to 1; 0.25 if left out.
+            files: a list of radiographs (PNG, JPEG, WebP, BMP, TIFF or DICOM) and ZIP archives of them: at
+                most 200 images, and 512 MB unpacked. What cannot be read gets results with `error`.
+            threshold: lowest score of a detection that is returned, from 0 to 1. Left out it is 0.25,
+                whatever the weights; the page begins at 1 false positive per image, which is fp_per_image=1.
             fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
                 and up to 100: each model's own score for that comes from its metrics. An error where a model
                 has no metrics of its weights.

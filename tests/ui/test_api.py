@@ -17,6 +17,7 @@ from bonefx import agreement
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, Registry
 from bonefx.evaluation import report
+from bonefx.inference import CHOICES
 from bonefx.settings import Settings, packaged
 from bonefx.ui.api import add_endpoints
 from bonefx.ui.metrics_store import MetricsStore
@@ -40,6 +41,41 @@ def test_endpoints_are_these_and_documented(client):
     compare = [parameter["parameter_name"] for parameter in named["/compare"]["parameters"]]
     assert compare == ["image", "threshold", "fp_per_image"]
     assert "not a medical device" in named["/detect"]["description"]
+
+
+def test_the_api_page_has_our_words_and_a_radiograph_as_its_sample(app_address):
+    named = json.load(urllib.request.urlopen(f"{app_address}/gradio_api/info"))["named_endpoints"]
+    parameters = [
+        {"of": name, **each}
+        for name in ("/detect", "/compare", "/batch")
+        for each in named[name]["parameters"]
+    ]
+    assert len(parameters) == 10
+    words = {(each["of"], each["parameter_name"]): each["python_type"]["description"] for each in parameters}
+    assert words["/detect", "model"].startswith('"yolo", "faster-rcnn", or "consensus" of both')
+    for (_, name), said in words.items():
+        assert "FileData" not in said
+        assert {
+            "image": "at most 64 MB and 50 megapixels",
+            "files": "at most 200 images, and 512 MB",
+            "model": '"yolo" if left out',
+            "threshold": "from 0 to 1. Left out it is 0.25",
+            "fp_per_image": "above 0 and up to 100",
+        }[name] in said
+    assert named["/detect"]["parameters"][1]["type"]["enum"] == list(CHOICES)
+    sample = f"{app_address}/examples/wrist-1.png"
+    for name in ("/detect", "/compare", "/batch"):
+        snippets = named[name]["code_snippets"]
+        assert all(sample in snippets[language] for language in ("python", "javascript", "cli")), name
+        assert "sample_file" not in str(snippets)
+    # Where they begin is said, as the page begins elsewhere.
+    assert "The page begins at 1 false positive per image" in words["/compare", "threshold"]
+
+
+@pytest.mark.parametrize("name", ["YOLO", " Faster-RCNN ", "Consensus"])
+def test_a_model_s_name_in_any_case(client, pictures, name):
+    result = client.predict(image=handle_file(pictures[0]), model=name, api_name="/detect")
+    assert result["model"] == name.strip().lower()
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -162,6 +198,8 @@ def test_metrics_has_a_report_for_each_model(client):
     "values",
     [
         [],
+        [None],  # what the JavaScript client sends for values that are left out by position
+        [None, None, None],
         ["yolo", 0.0],  # as before there was fp_per_image
         ["yolo", None, 8],
     ],
@@ -190,6 +228,7 @@ def test_plain_http(app_address, pictures, values):
     answer = urllib.request.urlopen(f"{app_address}/gradio_api/call/detect/{event}").read().decode()
     (result,) = json.loads(answer.split("data: ", 1)[1].splitlines()[0])
     assert (result["width"], result["height"]) == Image.open(pictures[2]).size
+    assert result["model"] == "yolo"
 
 
 def test_eight_clients_at_once_each_get_their_own_answer(app_address, pictures):
