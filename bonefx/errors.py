@@ -6,6 +6,26 @@ meets a person (page, API, command line) catches `BoneFXError` and shows its mes
 
 from __future__ import annotations
 
+QUOTED = 200
+"""Characters at most that a message repeats of what was sent."""
+
+
+def quoted(value: object) -> str:
+    """What was sent, as a message repeats it: its `repr`, or the beginning of that."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of very many digits, a list in very many lists
+        text = f"a very long {type(value).__name__}"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text, or its beginning and its end: the end of a path tells more than its beginning."""
+    if len(text) <= QUOTED:
+        return text
+    half = QUOTED // 2 - 1
+    return f"{text[:half]}…{text[-half:]}"
+
 
 class BoneFXError(Exception):
     """Base of every error whose message is meant to be read by the person who asked."""

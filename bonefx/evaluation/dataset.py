@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bonefx import labels
-from bonefx.errors import DatasetError
+from bonefx.errors import DatasetError, quoted, shortened
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class LabelledImage:
         file_name: path below the folder of images, with `/`.
         path: where it is; None for ground truth that came without images.
         width, height: pixels after EXIF rotation.
-        sha256: of the meaning of its class indices, its name, label file and image file.
+        sha256: of the meaning of its label rows' columns, its name, label file and image file.
+        label_path: where its label file is; None where it has none.
     """
 
     file_name: str
@@ -34,18 +35,27 @@ class LabelledImage:
     width: int
     height: int
     sha256: str
+    label_path: Path | None = None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that was left out, and why. `line` counts from 1; None is the whole file."""
+    """Something that was left out, and why.
+
+    Attributes:
+        file: below the folder of images or of label files, with `/`.
+        line: from 1; None is the whole file.
+        reason: the rest of a sentence.
+        repeats: whether only a repetition was left out: the lesion itself is there.
+    """
 
     file: str
     line: int | None
     reason: str
+    repeats: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}{f', line {self.line}' if self.line else ''}: {self.reason}"
+        return f"{shortened(self.file)}{f', line {self.line}' if self.line else ''}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +167,7 @@ class Dataset:
             in_order = [i["id"] for i in coco["images"]] == list(range(1, len(images) + 1))
             name, split = coco["info"]["description"], coco["info"]["split"]
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"This is not ground truth that BoneFX wrote: {error!r}.") from None
+            raise DatasetError(f"This is not ground truth that BoneFX wrote: {quoted(error)}.") from None
         if not in_order or not np.isin(box_images, np.arange(len(images))).all():
             raise DatasetError("This is not ground truth that BoneFX wrote: image ids do not fit.")
         if not np.isin(class_ids, np.arange(len(labels.CLASSES))).all():

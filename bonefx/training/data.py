@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from bonefx import images
 from bonefx.errors import DatasetError, ImageError
-from bonefx.evaluation import folder
+from bonefx.evaluation import folder, label_file
 from bonefx.evaluation.dataset import Dataset, LabelledImage, fold
 
 SPLIT = "train"
@@ -85,19 +84,20 @@ def load(root: Path) -> TrainingData:
 
     Raises:
         DatasetError: the folder is not laid out like that, a label row is bad, an image is missing, or no
-            image has a lesion.
+            image has a lesion. A row that only repeats another is passed over.
     """
     dataset = folder.load(root, SPLIT)
-    if dataset.problems:
-        listed = "\n".join(f"  {problem}" for problem in dataset.problems[:_SHOWN])
-        more = f"\n  and {len(dataset.problems) - _SHOWN} more" if len(dataset.problems) > _SHOWN else ""
+    problems = [problem for problem in dataset.problems if not problem.repeats]
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems[:_SHOWN])
+        more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DatasetError(
             f"{root}, {SPLIT}, has entries that cannot be used. Correct or delete them:\n{listed}{more}"
         )
     if not len(dataset.bbox):
         raise DatasetError(f"{root}, {SPLIT}, has no lesion in any image: there is nothing to learn from.")
-    _, labels_dir = folder.folders(root, SPLIT)
-    rows = [row for image in dataset.images for row in _rows(labels_dir, image)]
+    scheme = label_file.read_scheme(Path(root))
+    rows = [row for image in dataset.images for row in _rows(image, scheme)]
     per_image = np.split(np.arange(len(rows)), np.cumsum(dataset.lesions)[:-1])
     samples = tuple(
         Sample(
@@ -106,13 +106,12 @@ def load(root: Path) -> TrainingData:
             image.height,
             dataset.boxes[mine],
             dataset.class_ids[mine],
-            np.array([rows[i][0] for i in mine], dtype=np.int64),
-            tuple(rows[i][1] for i in mine),
+            np.array([rows[i].own_id for i in mine], dtype=np.int64),
+            tuple(rows[i].polygon.astype(np.float32) for i in mine),
         )
         for image, mine in zip(dataset.images, per_image, strict=True)
     )
-    names = yaml.safe_load((Path(root) / "data.yaml").read_text(encoding="utf-8"))["names"]
-    return TrainingData(dataset, tuple(str(names[i]) for i in range(len(names))), samples)
+    return TrainingData(dataset, scheme.names, samples)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -142,21 +141,9 @@ def hold_out(data: TrainingData) -> tuple[TrainingData, Dataset]:
     return train, tuning
 
 
-def _rows(labels_dir: Path, image: LabelledImage) -> list[tuple[int, np.ndarray]]:
-    """Own class index and polygon of each label row of an image; `folder.load` has checked them."""
-    file = labels_dir.joinpath(image.file_name).with_suffix(".txt")
-    if not file.exists():
+def _rows(image: LabelledImage, scheme: label_file.Scheme) -> list[label_file.Row]:
+    """The label rows of an image, those that its lesions come from."""
+    if image.label_path is None:
         return []
-    rows = []
-    for line in file.read_text(encoding="utf-8-sig").splitlines():
-        if line.strip():
-            own_id, *values = map(float, line.split())
-            rows.append((int(own_id), _polygon(np.array(values, dtype=np.float32))))
+    rows, _ = label_file.parse(image.label_path.read_bytes(), scheme)
     return rows
-
-
-def _polygon(values: np.ndarray) -> np.ndarray:
-    if len(values) > 4:
-        return values.reshape(-1, 2).clip(0, 1)
-    x1, y1, x2, y2 = np.concatenate([values[:2] - values[2:] / 2, values[:2] + values[2:] / 2])
-    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], dtype=np.float32).clip(0, 1)

@@ -423,7 +423,7 @@ def test_wrong_arguments_are_status_2(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--data", "missing"), "data.yaml cannot be read"),
+        (("--data", "missing"), "data.yaml must list the class names"),
         (("--data", "{data}", "--split", "test"), "no split 'test'"),
         (("--rescore", "--out", "missing"), "ground_truth.json cannot be read"),
         (("--rescore", "--out", "empty"), "holds no predictions: evaluate with --data"),

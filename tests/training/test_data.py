@@ -73,6 +73,15 @@ def test_an_unusable_data_set_is_refused_in_words(root, damage, words):
         data.load(root)
 
 
+def test_a_row_that_repeats_another_is_learnt_once(root):
+    file = root / "train" / "labels" / "arm1.txt"
+    box = "2 0.5 0.5 0.2 0.4"
+    file.write_text(f"{box}\n{box}\n{file.read_text()}")
+    sample = data.load(root).samples[1]
+    assert sample.own_ids.tolist() == [2, 1]
+    np.testing.assert_allclose(sample.polygons[0].min(axis=0), [0.4, 0.3], atol=1e-6)
+
+
 def test_many_problems_are_counted_not_all_listed(root):
     for number in range(20):
         (root / "train" / "labels" / f"lost{number}.txt").write_text("")
