@@ -10,8 +10,6 @@ import numpy as np
 from bonefx.errors import ImageError
 
 MAX_PIXELS = 50_000_000
-MAX_SCANS = 500
-"""Of a JPEG: each costs a pass over the whole picture, and can be 75 bytes of file."""
 PERCENTILES = (0.5, 99.5)
 """The window of samples that come without one: it leaves out burnt-in markers and dead pixels."""
 
@@ -44,6 +42,12 @@ def check_size(width: int, height: int) -> None:
         )
 
 
+def missing_note(share: float) -> str:
+    """What to say of a picture whose end is missing: `share` of it, over 0 to 1."""
+    percent = "less than 1" if share < 0.01 else f"about {100 * share:.0f}"
+    return f"the file is cut off: {percent} % of the picture is missing at its end"
+
+
 def show(samples: np.ndarray) -> Picture:
     """A picture of plain samples: 8 bits as they are, 16 bits windowed, alpha over black.
 
@@ -70,7 +74,11 @@ def spread(shown: np.ndarray) -> np.ndarray:
 
 
 def render(
-    values: np.ndarray, modality: Curve | None = None, voi: Curve | None = None, invert: bool = False
+    values: np.ndarray,
+    modality: Curve | None = None,
+    voi: Curve | None = None,
+    invert: bool = False,
+    padded: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Window sample values for display.
 
@@ -82,6 +90,8 @@ def render(
         voi: from meaningful values to brightness, 0 black to 1 white, clipped here; by default a line
             through the `PERCENTILES`.
         invert: whether low brightness is white (MONOCHROME1, WhiteIsZero).
+        padded: bool, as `values`: what is no part of the picture. It does not count for the window, and
+            is shown as the darkest of the picture.
 
     Returns:
         What is shown, uint8, and the samples as uint16 in which larger is brighter as shown: shifted
@@ -92,15 +102,17 @@ def render(
         ImageError: no sample is a finite number.
     """
     index, levels = _index(values)
-    present = [int(index.min()), int(index.max())]
+    picture = index if padded is None else index[~padded]
+    present = [int(picture.min()), int(picture.max())]
     meaning = levels if modality is None else modality(levels)
-    brightness = _percentile_line(index, meaning, present) if voi is None else voi(meaning)
+    brightness = _percentile_line(picture, meaning, present) if voi is None else voi(meaning)
     if invert:
         brightness = 1 - brightness
+    rising = brightness[present[0]] <= brightness[present[1]]
+    if padded is not None:
+        index = np.where(padded, np.uint16(present[0 if rising else 1]), index)
     table = np.rint(np.clip(brightness, 0, 1) * 255).astype(np.uint8)
-    first, last = brightness[present]
-    grey = index if first <= last else np.uint16(present[1]) - index
-    return table[index], grey
+    return table[index], index if rising else np.uint16(present[1]) - index
 
 
 def _index(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bonefx.errors import ImageError
-from bonefx.images.pixels import MAX_SCANS, Picture, check_size, render, show, spread
+from bonefx.images.jpeg import MAX_SCANS
+from bonefx.images.pixels import Picture, check_size, render, show, spread
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _MAX_PAGES = 1000  # that are counted: a small file can claim millions

@@ -302,6 +302,258 @@ class TestDicom:
         assert np.array_equal(read(dicom(DEEP) + bytes(10**6)).grey, DEEP)
 
 
+RAMP = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (64, 1))
+"""12 bits, dark left to bright right."""
+RAMP_8 = (RAMP >> 4).astype(np.uint8)
+TWELVE = {"BitsStored": 12, "HighBit": 11}
+WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
+JPEG = saved(RAMP_8, "JPEG", quality=100)
+
+
+def group(**tags) -> Dataset:
+    item = Dataset()
+    for keyword, value in tags.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def text(content: bytes, before: str, after: str) -> bytes:
+    """With an element's text in place of another that is as long."""
+    assert content.count(before.encode()) == 1
+    return content.replace(before.encode(), after.encode())
+
+
+def without(content: bytes, keyword: str) -> bytes:
+    """Without an element that has a short length."""
+    tag = pydicom.tag.Tag(keyword)
+    at = content.index(struct.pack("<HH", tag.group, tag.element))
+    return content[:at] + content[at + 8 + struct.unpack_from("<H", content, at + 6)[0] :]
+
+
+def with_private(vr: bytes, value: bytes = b"abcd", length: bytes = b"\x04\0") -> bytes:
+    """A private element before the size, with a value representation that is none."""
+    content = dicom(RAMP, **TWELVE, **WINDOW)
+    at = content.index(b"\x28\0\x02\0US")
+    return content[:at] + b"\x19\0\x10\x10" + vr + length + value + content[at:]
+
+
+def extended(content: bytes) -> bytes:
+    """A baseline JPEG as extended sequential, its scan header saying Ss = Se = 0, as some encoders do."""
+    at = content.index(b"\xff\xda")
+    end = at + 2 + struct.unpack_from(">H", content, at + 2)[0]
+    return content[: end - 3].replace(b"\xff\xc0", b"\xff\xc1") + b"\0\0\0" + content[end:]
+
+
+def palette(bits: int, entries: bytes) -> dict:
+    return {
+        f"{colour}PaletteColorLookupTable{part}": value
+        for colour in ("Red", "Green", "Blue")
+        for part, value in (("Descriptor", [256, 0, bits]), ("Data", entries))
+    }
+
+
+class TestAsOthersShowIt:
+    """What real files do and viewers, DCMTK first, put right: each row shows the ramp."""
+
+    @pytest.mark.parametrize(
+        ("content", "off"),
+        [
+            # tables: 12 bits used of 16 declared; a first value that is negative, as US or SS; one entry
+            # fewer than declared; an item without a table before one with it
+            (dicom(RAMP, **TWELVE, VOILUTSequence=lut(np.arange(4096), 0, 16)), 0),
+            *(
+                (
+                    dicom(
+                        RAMP,
+                        syntax,
+                        **TWELVE,
+                        RescaleSlope=1,
+                        RescaleIntercept=-1000,
+                        VOILUTSequence=lut(np.arange(4096), -1000, 12),
+                    ),
+                    0,
+                )
+                for syntax in (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian)
+            ),
+            (
+                dicom(
+                    RAMP,
+                    **TWELVE,
+                    VOILUTSequence=[
+                        group(LUTDescriptor=[4096, 0, 12], LUTData=b""),
+                        *lut(np.arange(4096), 0, 12),
+                    ],
+                ),
+                0,
+            ),
+            (dicom(RAMP, **TWELVE, VOILUTSequence=[Dataset(), *lut(np.arange(4096), 0, 12)]), 0),
+            (dicom(RAMP, **TWELVE, ModalityLUTSequence=[Dataset()], **WINDOW), 0),
+            # a window under 1 wide has no LINEAR form
+            (
+                dicom(
+                    RAMP,
+                    **TWELVE,
+                    RescaleSlope="0.000244",
+                    RescaleIntercept=0,
+                    WindowCenter="0.5",
+                    WindowWidth="0.9",
+                ),
+                13,
+            ),
+            # windows and rescale of the first frame, and of all, in functional groups
+            (
+                dicom(
+                    RAMP,
+                    **TWELVE,
+                    SharedFunctionalGroupsSequence=[
+                        group(
+                            FrameVOILUTSequence=[group(WindowCenter=1048, WindowWidth=4096)],
+                            PixelValueTransformationSequence=[group(RescaleSlope=1, RescaleIntercept=-1000)],
+                        )
+                    ],
+                ),
+                0,
+            ),
+            (
+                dicom(
+                    RAMP,
+                    **TWELVE,
+                    PerFrameFunctionalGroupsSequence=[
+                        group(FrameVOILUTSequence=[group(**WINDOW)]),
+                        group(FrameVOILUTSequence=[group(WindowCenter=9, WindowWidth=3)]),
+                    ],
+                ),
+                0,
+            ),
+            # a window that misses the picture: see the test of its note
+            (dicom(RAMP, **TWELVE, WindowCenter=100_000, WindowWidth=10), 2),
+            # bits at the top of the word, uncompressed and compressed; an overlay in compressed words
+            (dicom(RAMP << 4, BitsStored=12, HighBit=15, **WINDOW), 0),
+            (
+                dicom(
+                    RAMP << 4,
+                    uid.JPEGLosslessSV1,
+                    [jpeg_lossless(RAMP << 4)],
+                    BitsStored=12,
+                    HighBit=15,
+                    **WINDOW,
+                ),
+                0,
+            ),
+            (
+                dicom(RAMP | 0x8000, uid.JPEGLosslessSV1, [jpeg_lossless(RAMP | 0x8000)], **TWELVE, **WINDOW),
+                0,
+            ),
+            # text that is no number, or barely
+            (
+                text(
+                    dicom(RAMP, **TWELVE, **WINDOW, RescaleSlope="1.2345", RescaleIntercept=0),
+                    "1.2345",
+                    "1,0   ",
+                ),
+                0,
+            ),
+            (dicom(RAMP, **TWELVE, **WINDOW, RescaleSlope="", RescaleIntercept=0), 0),
+            (dicom(RAMP, **TWELVE, **WINDOW, NumberOfFrames=1).replace(b"IS\x02\x001 ", b"IS\x02\x001A"), 0),
+            # elements that are missing
+            (without(dicom(RAMP, **TWELVE, **WINDOW), "SamplesPerPixel"), 0),
+            (without(dicom(RAMP, **TWELVE, **WINDOW), "PixelRepresentation"), 0),
+            (without(dicom(RAMP, **TWELVE, **WINDOW), "HighBit"), 0),
+            (without(dicom(RAMP, **TWELVE, **WINDOW), "PhotometricInterpretation"), 0),
+            (without(dicom(RAMP_8, uid.JPEGBaseline8Bit, [JPEG]), "SamplesPerPixel"), 5),
+            # value representations that are none: of short length, of long length, none at all
+            (with_private(b"??"), 0),
+            (with_private(b"\0\0"), 0),
+            (with_private(b"ZZ", length=b"\0\0\x04\0\0\0"), 0),
+            (with_private(b"\x04\0", length=b"\0\0"), 0),
+            # palettes of 8 bits in bytes, in words, and in the upper half of words
+            (dicom(RAMP_8, PhotometricInterpretation="PALETTE COLOR", **palette(8, bytes(range(256)))), 0),
+            (
+                dicom(
+                    RAMP_8,
+                    PhotometricInterpretation="PALETTE COLOR",
+                    **palette(8, np.arange(256, dtype="<u2").tobytes()),
+                ),
+                0,
+            ),
+            (
+                dicom(
+                    RAMP_8,
+                    PhotometricInterpretation="PALETTE COLOR",
+                    **palette(8, np.arange(0, 65536, 256, dtype="<u2").tobytes()),
+                ),
+                0,
+            ),
+            # JPEG with bytes after its end; extended, with Ss = Se = 0
+            *(
+                (dicom(RAMP_8, uid.JPEGBaseline8Bit, [JPEG + tail]), 5)
+                for tail in (b"\0", b" ", b"\xcc", b"\x14\x01", b"\0\xd3\x0c\x99\xfa", b"\xff")
+            ),
+            (dicom(RAMP_8, uid.JPEGExtended12Bit, [extended(JPEG)]), 5),
+            (dicom(RAMP_8, uid.JPEGBaseline8Bit, [saved(RAMP_8, "JPEG", quality=100, progressive=True)]), 5),
+        ],
+    )
+    def test_the_ramp(self, read, content, off):
+        shown = read(content).rgb.astype(int)
+        assert np.abs(shown - grey_rgb(RAMP_8)).max() <= off + 1
+
+    def test_a_table_one_entry_short_of_what_it_declares(self, read):
+        table = lut(np.arange(4096), 0, 12)
+        table[0].LUTData = table[0].LUTData[:-2]
+        shown = read(dicom(RAMP, **TWELVE, VOILUTSequence=table)).rgb
+        assert np.abs(shown.astype(int) - grey_rgb(RAMP_8)).max() <= 1
+
+    def test_a_dark_table_stays_dark(self, read):
+        """It uses more than a quarter of its range: that is no wrong declaration."""
+        shown = read(dicom(RAMP, **TWELVE, VOILUTSequence=lut(np.arange(4096) // 2, 0, 12))).rgb
+        assert shown.max() == 127
+
+    def test_a_window_that_misses_the_picture_is_said(self, read):
+        for centre in (-5000, 50_000):
+            radiograph = read(dicom(RAMP, **TWELVE, WindowCenter=centre, WindowWidth=10))
+            assert radiograph.notes == (
+                "its window shows none of this picture: percentiles used in its place",
+            )
+            assert np.ptp(radiograph.rgb) == 255
+
+    @pytest.mark.parametrize(
+        ("padding", "tags"),
+        [
+            (65535, {"PixelPaddingValue": 65535, "PhotometricInterpretation": "MONOCHROME1"}),
+            (65535, {"PixelPaddingValue": 65535}),
+            (60_000, {"PixelPaddingValue": 59_000, "PixelPaddingRangeLimit": 61_000}),
+            (0xF000, {"PixelPaddingValue": 0xF000, "BitsStored": 12, "HighBit": 11}),  # more than its bits
+        ],
+    )
+    def test_padding_does_not_count_and_is_black(self, read, padding, tags):
+        samples = np.hstack([np.full((64, 256), padding, np.uint16), RAMP // 2 + 16])
+        radiograph = read(dicom(samples, **tags))
+        picture = radiograph.rgb[:, 256:, 0].astype(int)
+        expected = windowed(RAMP // 2)
+        if "PhotometricInterpretation" in tags:
+            expected = 255 - expected
+        assert np.abs(picture - expected).max() <= 1
+        assert (radiograph.rgb[:, :256] == picture.min()).all()
+        assert np.ptp(radiograph.grey.astype(int)) == 2040  # nor does it stretch a viewer's own window
+
+    def test_ycbcr_that_is_tagged_rgb(self, read):
+        """The stream knows: by a JFIF or Adobe marker, by its component names, by its subsampling."""
+        jfif = saved(COLOUR, "JPEG", quality=95)
+        bare = jfif[:2] + jfif[20:]
+        for frame in (jfif, bare):
+            shown = read(dicom(COLOUR, uid.JPEGBaseline8Bit, [frame])).rgb
+            assert np.abs(shown.astype(int) - COLOUR).mean() <= 4
+        plain = saved(COLOUR, "JPEG", quality=95, keep_rgb=True)
+        tagged = dicom(COLOUR, uid.JPEGBaseline8Bit, [plain], PhotometricInterpretation="YBR_FULL")
+        assert np.abs(read(tagged).rgb.astype(int) - COLOUR).mean() <= 4
+
+    def test_a_jpeg_that_lacks_its_last_bytes(self, read):
+        radiograph = read(dicom(RAMP_8, uid.JPEGBaseline8Bit, [JPEG[: -len(JPEG) // 25]]))
+        (note,) = radiograph.notes
+        assert "cut off" in note
+        assert np.abs(radiograph.rgb[:56].astype(int) - grey_rgb(RAMP_8)[:56]).max() <= 6
+
+
 class TestBadDicom:
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -309,14 +561,22 @@ class TestBadDicom:
             (dicom(DEEP, Rows=8000, Columns=7000), "7000 × 8000"),
             (dicom(DEEP, Rows=0), "no pixels"),
             (dicom(DEEP, Rows=600), "damaged"),  # claims ten times the samples it has
-            (dicom(DEEP, NumberOfFrames=2), "damaged"),
+            (dicom(DEEP, NumberOfFrames=2), "fewer pixels"),
+            (dicom(DEEP)[:-100], "cut off"),
             (dicom(DEEP, uid.MPEG4HP41, [b"video"]), "compressed in a way"),
-            (bundled("rtplan.dcm"), "no whole picture"),
+            (bundled("rtplan.dcm"), "no picture"),
+            (bundled("rtplan_truncated.dcm"), "cut off"),
             (dicom(DEEP, uid.JPEGBaseline8Bit, [b"no JPEG at all"]), "damaged"),
             # a codestream of 50 times the size that the tags admit to
             (dicom(DEEP[:6], uid.JPEGLosslessSV1, [jpeg_lossless(DEEP)]), "not as large"),
             (dicom(DEEP[:6], uid.JPEG2000Lossless, [saved(DEEP, "JPEG2000", no_jp2=True)]), "not as large"),
             (dicom(DEEP, uid.JPEGLosslessSV1, [jpeg_lossless(DEEP)[:2000]]), "cut off"),
+            # rescale and window that are no finite numbers
+            (dicom(DEEP, RescaleSlope="nan", RescaleIntercept=0), "finite"),
+            (dicom(DEEP, RescaleSlope="1e999", RescaleIntercept=0), "finite"),
+            (dicom(DEEP, RescaleSlope=1, RescaleIntercept="-inf"), "finite"),
+            (dicom(DEEP, WindowCenter="nan", WindowWidth=5), "finite"),
+            (dicom(DEEP, WindowCenter=5, WindowWidth="inf"), "finite"),
             # RLE segments that unpack to 64 times their plane
             (
                 dicom(GREY, uid.RLELossless, [struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * 4000]),
@@ -342,7 +602,7 @@ class TestBadDicom:
                     * 5000,
                     1,
                 ),
-                "damaged",
+                "cut off",
             ),
         ],
     )
