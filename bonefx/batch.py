@@ -94,7 +94,7 @@ def run(
             try:
                 with opener.open(entry) as path:
                     radiograph = replace(images.read(path), name=entry.name)
-                outcomes = inference.run(radiograph, model_ids, registry, tell)
+                outcomes = inference.run(radiograph, model_ids, registry, tell, patient=True)
             except ImageError as error:
                 outcomes = [Outcome(entry.name, 0, 0, model, error=str(error)) for model in model_ids]
             yield Row(entry.name, tuple(answer(outcomes)), radiograph)
@@ -115,7 +115,8 @@ def save_archive(rows: Iterable[Row], path: Path) -> Iterator[Row]:
     """Write what a person takes away into a ZIP archive, while the rows pass through.
 
     It has an annotated PNG for each image that could be read, `annotated/001-NAME.png`, and after the last
-    row `results.json`, `results.csv` and `README.txt`. It is whole when the iterator is exhausted.
+    row `results.json`, `results.csv` and `README.txt`. It is whole when the iterator has ended, be it
+    exhausted or closed, or by a failure of the rows: then it has what was finished until then.
     """
     with zipfile.ZipFile(path, "w") as archive:
 
@@ -130,20 +131,24 @@ def save_archive(rows: Iterable[Row], path: Path) -> Iterator[Row]:
 def _save(rows: Iterable[Row], put: Put) -> Iterator[Row]:
     results: list[dict[str, Any]] = []
     pictures: dict[str, str] = {}
-    for number, row in enumerate(rows, 1):
-        results += row.results
-        if row.radiograph is not None:
-            name = f"annotated/{number:03d}-{_file_name(row.name)}.png"
-            file = io.BytesIO()
-            # Higher levels cost seconds, and save little on radiographs.
-            export.annotated(row.radiograph, row.results).save(file, "PNG", compress_level=1)
-            put(name, file.getvalue())
-            pictures[row.name] = name
-        yield row
-    head = {"schema_version": inference.SCHEMA_VERSION, "pictures": pictures}
-    put("results.json", export.to_json(results, **head).encode())
-    put("results.csv", export.to_csv(results).encode())
-    put("README.txt", _readme(results).encode())
+    complete = False
+    try:
+        for number, row in enumerate(rows, 1):
+            if row.radiograph is not None:
+                name = f"annotated/{number:03d}-{_file_name(row.name)}.png"
+                file = io.BytesIO()
+                # Higher levels cost seconds, and save little on radiographs.
+                export.annotated(row.radiograph, row.results).save(file, "PNG", compress_level=1)
+                put(name, file.getvalue())
+                pictures[row.name] = name
+            results += row.results
+            yield row
+        complete = True
+    finally:
+        head = {"schema_version": inference.SCHEMA_VERSION, "complete": complete, "pictures": pictures}
+        put("results.json", export.to_json(results, **head).encode())
+        put("results.csv", export.to_csv(results).encode())
+        put("README.txt", _readme(results, complete).encode())
 
 
 def _file_name(name: str) -> str:
@@ -152,7 +157,7 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._")[:60] or "image"
 
 
-def _readme(results: Sequence[Mapping[str, Any]]) -> str:
+def _readme(results: Sequence[Mapping[str, Any]], complete: bool) -> str:
     made_by = dict.fromkeys(
         f"- {result['model']}: {export.weights_in_words(result)}, threshold {result['threshold']:.4g}"
         for result in results
@@ -172,4 +177,6 @@ def _readme(results: Sequence[Mapping[str, Any]]) -> str:
     ]
     if not failed:
         del parts[3]
+    if not complete:
+        parts.insert(1, "The batch was ended early: this is what was finished until then.")
     return "\n\n".join(parts) + "\n"

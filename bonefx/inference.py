@@ -106,6 +106,7 @@ def run(
     model_ids: Sequence[str],
     registry: Registry | None = None,
     progress: Callable[[str, Progress], None] = lambda model_id, progress: None,
+    patient: bool = False,
 ) -> tuple[Outcome, ...]:
     """Run each model on the image, once, and make the consensus of what they found if that is asked for.
 
@@ -118,6 +119,7 @@ def run(
         registry: the models; None takes those of this process.
         progress: told the id of a model of the registry and what it waits for, while weights are fetched and
             loaded and before the forward passes. What it raises ends the run: that is how a caller cancels.
+        patient: let everybody else's image go first, for the images of a batch.
 
     Raises:
         RequestError: an id is unknown.
@@ -132,9 +134,12 @@ def run(
         except BoneFXError as error:
             failures[model_id] = str(error)
     ready = tuple(model_id for model_id in needed if model_id not in failures)
-    for model_id in ready:
-        progress(model_id, Progress("looking for fractures"))
-    answers = _forward(radiograph.rgb, ready, _portable(registry)) if ready else []
+    answers: list[dict[str, Any]] = []
+    if ready:
+        with models.turns.turn(patient):
+            for model_id in ready:  # told now, so that a run is not begun that was cancelled while it waited
+                progress(model_id, Progress("looking for fractures"))
+            answers = _forward(radiograph.rgb, ready, _portable(registry))
     made = dict(zip(ready, answers, strict=True))
     facts = {"image": radiograph.name, "width": radiograph.width, "height": radiograph.height}
     outcomes: dict[str, Outcome] = {}

@@ -306,6 +306,32 @@ def test_what_progress_raises_ends_the_run(mixed, registry):
     assert done == ["=bad.png"]
 
 
+@pytest.mark.parametrize("ending", ["closed", "failed"])
+def test_a_batch_that_ends_early_keeps_what_is_finished(mixed, registry, tmp_path, ending):
+    class Enough(Exception):
+        pass
+
+    def progress(words: str) -> None:
+        if words.startswith("3 of") and ending == "failed":
+            raise Enough
+
+    path = tmp_path / "out.zip"
+    rows = batch.save_archive(batch.run(collect([mixed]), ["yolo"], at(0.0), registry, progress), path)
+    assert [next(rows).name for _ in range(2)] == ["=bad.png", "a/x.png"]
+    if ending == "closed":
+        rows.close()
+    else:
+        with pytest.raises(Enough):
+            next(rows)
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+        assert file.namelist() == ["annotated/002-x.png", "results.json", "results.csv", "README.txt"]
+        results = json.loads(file.read("results.json"))
+        assert "ended early" in file.read("README.txt").decode()
+    assert results["complete"] is False
+    assert [each["image"] for each in results["results"]] == ["=bad.png", "a/x.png"]
+
+
 @pytest.mark.parametrize("kind", ["folder", "archive"])
 def test_all_of_it_is_written(mixed, registry, tmp_path, kind):
     rows = batch.run(collect([mixed]), ["yolo", "consensus"], at(0.0), registry)
@@ -322,7 +348,7 @@ def test_all_of_it_is_written(mixed, registry, tmp_path, kind):
     pictures = ["annotated/002-x.png", "annotated/003-x.png", "annotated/004-b.png"]
     assert written == ["README.txt", *pictures, "results.csv", "results.json"]
     results = json.loads((out / "results.json").read_text("utf-8"))
-    assert (results["schema_version"], results["notice"]) == (1, NOTICE)
+    assert (results["schema_version"], results["notice"], results["complete"]) == (1, NOTICE, True)
     assert results["pictures"] == dict(zip(("a/x.png", "b/x.dcm", "ä b.png"), pictures, strict=True))
     made = [(result["image"], result["model"]) for result in results["results"]]
     assert made == [(name, model) for name in names for model in ("yolo", "consensus")]

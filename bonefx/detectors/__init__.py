@@ -14,6 +14,7 @@ from bonefx.collector import paused
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Detector
 from bonefx.detectors.conversion_cache import Conversion
+from bonefx.detectors.turns import Turns
 from bonefx.errors import RequestError, SourceError, WeightsError
 from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
@@ -122,10 +123,15 @@ class Registry:
 
     A model that had to fall back on a lesser source tries the better ones again after some minutes, or
     at once after `check_again`.
+
+    Attributes:
+        settings: where weights are, and how they are run.
+        turns: who may run the models next.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.turns = Turns()
         self._sources = WeightSources(settings)
         self._loaded: dict[str, Loaded] = {}
         self._locks = {model_id: threading.Lock() for model_id in MODELS}

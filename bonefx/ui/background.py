@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import html
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import gradio as gr
 
 from bonefx.errors import BoneFXError
 
@@ -15,6 +19,8 @@ HEARTBEAT = 0.2
 """Seconds. Gradio ends a cancelled generator between two of its values only, so there must be some."""
 
 Tell = Callable[[Any], None]
+
+_UNTITLED = "Error"  # Gradio's title of an error that was given none
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +34,13 @@ class _End:
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error
+
+
+def error_in_words(error: gr.Error) -> str:
+    """What a Gradio error says, without markup: ZeroGPU's own come like this (quota used up, no GPU free)."""
+    words = html.unescape(re.sub(r"<[^>]*>", " ", str(error.message)))
+    title = "" if error.title == _UNTITLED else f"{error.title}: "
+    return title + " ".join(words.split())
 
 
 def in_background(work: Callable[[Tell], None]) -> Iterator[Any]:
@@ -73,6 +86,8 @@ def in_background(work: Callable[[Tell], None]) -> Iterator[Any]:
                 return
             elif isinstance(item.error, BoneFXError):
                 raise item.error
+            elif isinstance(item.error, gr.Error):
+                raise BoneFXError(error_in_words(item.error))
             else:
                 _log.error("work in the background has failed", exc_info=item.error)
                 raise BoneFXError("Something unexpected went wrong; the server's log has the details.")

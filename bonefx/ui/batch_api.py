@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from bonefx import batch, entries, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.inference import Outcome
-from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.background import Tell, in_background
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut
 from bonefx.ui.session import Workspace
 
 ARCHIVE = "bonefx-batch.zip"
+
+BATCH_QUEUE: dict[str, Any] = {"concurrency_id": "batches", "concurrency_limit": 2}
+"""Batches wait for each other, and for nobody else: between two images others have their turn."""
 
 
 def run_batch(
@@ -50,8 +53,10 @@ def run_batch(
 
     def work(tell: Tell) -> None:
         store.refresh(FIRST_ANSWER_SECONDS)  # so that all images get the same operating point
-        for row in batch.save_archive(batch.run(found, list(MODELS), answer, registry, tell), archive):
-            tell(light(row))
+        rows = batch.run(found, list(MODELS), answer, registry, tell)
+        with closing(batch.save_archive(rows, archive)) as saved:
+            for row in saved:
+                tell(light(row))
 
     yield from in_background(work)
 
@@ -101,4 +106,4 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
         answer = gr.JSON(label="result")
         button = gr.Button("batch")
     inputs = [files, threshold, fp_per_image]
-    button.click(batch, inputs, answer, api_name="batch", concurrency_id=MODEL_QUEUE, concurrency_limit=1)
+    button.click(batch, inputs, answer, api_name="batch", **BATCH_QUEUE)

@@ -16,8 +16,7 @@ from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError
 from bonefx.inference import check_threshold
 from bonefx.settings import DEFAULT_THRESHOLD
-from bonefx.ui.api import MODEL_QUEUE
-from bonefx.ui.batch_api import ARCHIVE, add_batch_endpoint, run_batch
+from bonefx.ui.batch_api import ARCHIVE, BATCH_QUEUE, add_batch_endpoint, run_batch
 from bonefx.ui.batch_table import NOTHING, light, named, summary, table
 from bonefx.ui.events import say
 from bonefx.ui.metrics_store import MetricsStore
@@ -187,8 +186,7 @@ def _connect(tab: _Tab, registry: Registry, store: MetricsStore, workspace: Work
         run,
         [tab.chosen, tab.rate, tab.score, tab.folder],
         made,
-        concurrency_id=MODEL_QUEUE,
-        concurrency_limit=1,
+        **BATCH_QUEUE,
         # The browser counts a cancelled run as pending for ever; "once" would never start another.
         trigger_mode="multiple",
         api_visibility="private",

@@ -231,6 +231,20 @@ def test_wrong_arguments_get_a_sentence(client, pictures, arguments, words):
         client.predict(**{"files": [handle_file(pictures[0])], **arguments}, api_name="/batch")
 
 
+def test_a_single_image_is_answered_between_the_images_of_a_batch(app_address, many, pictures):
+    own = Client(app_address, verbose=False)
+    job = own.submit(files=[handle_file(str(many))], api_name="/batch")
+    deadline = time.monotonic() + 120
+    while not job.outputs() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    other = Client(app_address, verbose=False)
+    for picture in pictures[:3]:
+        result = other.predict(image=handle_file(picture), api_name="/detect")
+        assert result["image"] == Path(picture).name
+    assert not job.done()  # 200 images take longer
+    job.cancel()
+
+
 def test_a_cancelled_job_frees_the_models(client, many):
     job = client.submit(files=[handle_file(str(many))], api_name="/batch")
     deadline = time.monotonic() + 60
