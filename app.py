@@ -1,10 +1,13 @@
 """The Space's entry point: read the settings, build the app, launch."""
 
 import logging
-import signal
 import sys
 
 from bonefx.collector import paused
+from bonefx.shutdown import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()
 
 with paused():  # a tenth of the start
     from bonefx.detectors import default_registry
@@ -18,5 +21,4 @@ except SettingsError as error:
     sys.exit(f"The app cannot start: {error}")
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     demo.launch(**launch_options())

@@ -6,7 +6,7 @@ import gradio as gr
 
 from bonefx import __version__
 from bonefx.settings import NOTICE
-from bonefx.ui.session import KEPT_MINUTES
+from bonefx.ui.storage import KEPT_MINUTES
 
 GLOSSARY = """
 - **Score**: the model's own number from 0 to 1 for a detection. It is not a probability, and the two models'

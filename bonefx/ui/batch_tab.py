@@ -21,7 +21,8 @@ from bonefx.ui.batch_table import NOTHING, light, named, summary, table
 from bonefx.ui.events import say
 from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.operating import DEFAULT_RATE, RATES, Cut
-from bonefx.ui.session import KEPT_MINUTES, Workspace
+from bonefx.ui.session import Workspace
+from bonefx.ui.storage import KEPT_MINUTES
 
 _STATIC = Path(__file__).with_name("static")
 _BY_SCORE = "by score"
@@ -114,6 +115,7 @@ def _layout() -> _Tab:
             NOTHING,
             html_template=(_STATIC / "batch.html").read_text("utf-8"),
             css_template=(_STATIC / "batch.css").read_text("utf-8"),
+            js_on_load=(_STATIC / "batch.js").read_text("utf-8"),
             apply_default_css=False,
             elem_id="batch-results",
         ),

@@ -18,9 +18,11 @@ from bonefx.ui.api import App, add_endpoints
 from bonefx.ui.batch_tab import add_batch_tab
 from bonefx.ui.downloads import add_downloads, add_saver
 from bonefx.ui.events import Page, Shown, connect, say
+from bonefx.ui.guards import guards
 from bonefx.ui.metrics import build_metrics_tab
 from bonefx.ui.metrics_store import MetricsStore
-from bonefx.ui.session import KEPT_MINUTES, Session, Workspace
+from bonefx.ui.session import Session, Workspace
+from bonefx.ui.storage import KEPT_MINUTES
 from bonefx.ui.viewer import viewer
 
 _STATIC = Path(__file__).with_name("static")
@@ -47,7 +49,6 @@ def build(registry: Registry) -> gr.Blocks:
     with App(
         title="BoneFX: fracture detection, two models side by side",
         analytics_enabled=False,
-        delete_cache=(600, KEPT_MINUTES * 60),
     ) as demo:
         session = gr.State(Session(), time_to_live=KEPT_MINUTES * 60, delete_callback=workspace.forget)
         gr.HTML(_HEADER, js_on_load=(_STATIC / "paste.js").read_text("utf-8"))
@@ -110,7 +111,8 @@ def build(registry: Registry) -> gr.Blocks:
             again=again,
         )
         connect(demo, page, registry, store, workspace)
-    demo.queue(max_size=WAITING_VISITORS)
+    # Whatever waits for its turn has to: no call goes past the queue.
+    demo.queue(max_size=WAITING_VISITORS, api_open=False)
     return demo
 
 
@@ -129,6 +131,7 @@ def launch_options() -> dict[str, Any]:
         "show_error": True,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
+        "app_kwargs": guards(),
     }
 
 

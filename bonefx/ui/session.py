@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradio.utils import get_upload_folder
-
 from bonefx.inference import Outcome
 from bonefx.ui.examples import Example
-
-KEPT_MINUTES = 60
-"""How long an upload and what was made of it stay on the server, at the most."""
+from bonefx.ui.storage import storage
 
 DOWNLOADS = "downloads"
-"""A folder in the session's own, there from its beginning: a folder is as old as its newest entry, and what
-is downloaded must not make it younger."""
+"""A folder in the session's own, for what the visitor takes away."""
 
 
 @dataclass(frozen=True)
@@ -49,38 +41,30 @@ class Session:
 
 
 class Workspace:
-    """The folder of all sessions, inside Gradio's cache so that Gradio serves what lies in it.
-
-    A session's folder has a random name: only who was given an address can fetch from it.
-    """
+    """What lies on the server for sessions: their folders, and the files that visitors have sent."""
 
     def __init__(self) -> None:
-        cache = Path(get_upload_folder())
-        cache.mkdir(parents=True, exist_ok=True)
-        self.root = Path(tempfile.mkdtemp(prefix="bonefx-", dir=cache))
-        atexit.register(shutil.rmtree, self.root, ignore_errors=True)
+        self._storage = storage()  # before there are components: they remember Gradio's folder
 
     def new_folder(self) -> Path:
-        """An empty folder for one image. Sweeps those that have had their time."""
-        self._sweep()
-        return Path(tempfile.mkdtemp(dir=self.root))
+        """An empty folder for one image, whose address nobody can guess."""
+        return self._storage.new_entry()
 
     def forget(self, session: Session | None) -> Session:
         """Delete the files of a session: those made here and the upload itself, never an example."""
         if session is not None:
             self.drop_results(session)
             if session.path is not None and session.example is None:
-                session.path.unlink(missing_ok=True)
+                self.forget_upload(session.path)
         return Session()
 
+    def forget_upload(self, path: Path) -> None:
+        """Delete a file that a visitor has sent. Its entry is this upload's alone."""
+        entry = self._storage.entry_of(path)
+        if entry is not None:
+            shutil.rmtree(entry, ignore_errors=True)
+
     def drop_results(self, session: Session) -> None:
-        """Delete what was made of an image that makes way for another; Gradio's cache ages the upload."""
+        """Delete what was made of an image that makes way for another; the upload ages."""
         if session.folder is not None:
             shutil.rmtree(session.folder, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        # Sessions whose browser vanished: their state may outlive the time that the page promises.
-        limit = time.time() - KEPT_MINUTES * 60
-        for folder in self.root.iterdir():
-            if folder.stat().st_mtime < limit:
-                shutil.rmtree(folder, ignore_errors=True)

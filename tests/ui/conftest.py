@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,13 +14,35 @@ from bonefx.detectors import Registry
 from bonefx.settings import Settings
 from tests.browser import serve
 
+if TYPE_CHECKING:
+    import gradio as gr
+
 
 @pytest.fixture(scope="session")
-def app_address() -> str:
+def running_app() -> gr.Blocks:
     from bonefx.ui.build import build, launch_options
 
-    with serve(build(Registry(Settings(hub=False))), **launch_options()) as address:
-        yield address.rstrip("/")
+    app = build(Registry(Settings(hub=False)))
+    with serve(app, **launch_options()):
+        yield app
+
+
+@pytest.fixture(scope="session")
+def app_address(running_app) -> str:
+    return running_app.local_url.rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    """Waits until something is true, and fails if that takes half a minute."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    return wait
 
 
 @pytest.fixture(scope="session")
