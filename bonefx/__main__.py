@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from bonefx.errors import BoneFXError
+from bonefx.errors import QUOTED, BoneFXError, shortened
 from bonefx.settings import NOTICE
+from bonefx.terminal import STANDARD_OUTPUT
 
 COMMANDS = {
     "detect": ("bonefx.detect_command", "find fractures in image files"),
@@ -21,19 +25,60 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0 done, 1 something failed, 2 wrong arguments, 130 stopped."""
-    parser = argparse.ArgumentParser(prog="python -m bonefx", description=f"BoneFX. {NOTICE}")
+    """Run a command.
+
+    Returns:
+        The exit status: 0 done, 1 something failed, 2 wrong arguments, 128 and the signal's number where it
+        was stopped: 130 by Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # who read the output has gone
+        _drop_output()
+        return 128 + signal.SIGPIPE
+    except BoneFXError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'A file'} cannot be used: {error.strerror or error}."
+        if error.filename == STANDARD_OUTPUT:
+            _drop_output()
+    print(_shorter(message, arguments), file=sys.stderr)
+    return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its messages repeat no more than is needed of what was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        head, sign, unknown = message.partition("unrecognized arguments: ")
+        super().error(_shorter(f"{head}{sign}{shortened(unknown)}", sys.argv))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = _Parser(prog="python -m bonefx", description=f"BoneFX. {NOTICE}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module, purpose) in COMMANDS.items():
         importlib.import_module(module).add_arguments(commands.add_parser(name, help=purpose))
     options = parser.parse_args(arguments)
-    try:
-        return options.run(options)
-    except BoneFXError as error:
-        print(error, file=sys.stderr)
-    except OSError as error:
-        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
-    return 1
+    return options.run(options)
+
+
+def _shorter(message: str, arguments: Sequence[str]) -> str:
+    """A message with each long argument, or long value of an option, cut to its beginning and its end."""
+    sent = [text for argument in arguments for text in (argument, argument.partition("=")[2])]
+    for text in sorted(sent, key=len, reverse=True):
+        if len(text) > QUOTED:
+            message = message.replace(text, shortened(text)).replace(repr(text)[1:-1], shortened(text))
+    return message
+
+
+def _drop_output() -> None:
+    """Let Python's end find an output that takes what is left, or it would complain once more."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from bonefx.detectors import MODELS, Registry
 from bonefx.drawing import thumbnail
 from bonefx.entries import Entry, Opener
 from bonefx.errors import ImageError
+from bonefx.files import whole
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.inference import Outcome
@@ -101,12 +102,17 @@ def run(
 
 
 def save_folder(rows: Iterable[Row], folder: Path) -> Iterator[Row]:
-    """Write what a person takes away into a folder, while the rows pass through; see `save_archive`."""
+    """Write what a person takes away into a folder, while the rows pass through; see `save_archive`.
+
+    Raises:
+        OSError: a file cannot be written. It is named, and no part of it is left.
+    """
 
     def put(name: str, content: bytes) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with whole(path) as file:
+            file.write(content)
 
     yield from _save(rows, put)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
 from bonefx import batch, entries
 from bonefx.detectors import MODELS
-from bonefx.errors import RequestError
+from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES, Outcome
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
-from bonefx.terminal import replace_line
+from bonefx.terminal import Stopped, replace_line, say, stoppable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,34 +37,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; its exit status: 1 if an image could not be read or a model failed."""
-    if options.out is not None and options.out.resolve() in [path.resolve() for path in options.files]:
+    if options.out is not None and realpath(options.out) in map(realpath, options.files):
         raise RequestError(f"--out is {options.out} itself, whose images are read. Choose another folder.")
     found = entries.collect(options.files, limited=False, leave_out=options.out)
-    model_ids = list(MODELS) if options.model == "both" else [options.model]
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    status = 0
+    with stoppable() as check:
+        try:
+            for row in _rows(found, options, check):
+                results += row.results
+                if not options.json:
+                    replace_line()
+                    say("".join(f"{_in_words(result)}\n\n" for result in row.results), end="")
+        except Stopped as stopped:
+            status = stopped.status
+    replace_line()
+    if options.json:
+        say(json.dumps(results, indent=1))
+    else:
+        say(NOTICE)
+    if status:
+        finished = len(dict.fromkeys(result["image"] for result in results))
+        print(f"Stopped: {finished} of {len(found)} files are finished.", file=sys.stderr)
+    return status or int(any("error" in result for result in results))
+
+
+def _rows(
+    found: Sequence[entries.Entry], options: argparse.Namespace, check: Callable[[], None]
+) -> Iterator[batch.Row]:
+    """A row for each file, written as it passes where that is asked for."""
 
     def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         return [outcome.to_result(options.threshold) for outcome in outcomes]
 
-    rows = batch.run(found, model_ids, answer, progress=replace_line)
-    if options.out is not None:
-        rows = batch.save_folder(rows, options.out)
-    results = list(_printed(rows, quiet=options.json))
-    if options.json:
-        json.dump(results, sys.stdout, indent=1)
-        print()
-    else:
-        print(NOTICE)
-    return int(any("error" in result for result in results))
+    def progress(words: str) -> None:
+        check()
+        replace_line(words)
 
-
-def _printed(rows: Iterator[batch.Row], quiet: bool) -> Iterator[dict[str, Any]]:
-    """The rows' results; each is printed as soon as it is there, unless quiet."""
-    for row in rows:
-        replace_line()
-        for result in row.results:
-            if not quiet:
-                print(_in_words(result), end="\n\n", flush=True)
-            yield result
+    model_ids = list(MODELS) if options.model == "both" else [options.model]
+    rows = batch.run(found, model_ids, answer, progress=progress)
+    return rows if options.out is None else batch.save_folder(rows, options.out)
 
 
 def _threshold(text: str) -> float:
@@ -72,7 +87,7 @@ def _threshold(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no number from 0 to 1")
     return value
 
 

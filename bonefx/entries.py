@@ -98,18 +98,24 @@ class Opener:
             return
         path = Path(self._folder.name) / "entry"
         try:
-            with path.open("wb") as file:
-                for piece in _pieces(entry.path, entry.member):
-                    self._left -= len(piece)
-                    if self._left < 0:
-                        raise ImageError(_TOO_MUCH)
-                    file.write(piece)
-                    if file.tell() > MAX_BYTES:
-                        break
+            try:
+                self._unpack(entry, path)
+            except OSError as error:
+                raise ImageError(f"There is no room to unpack this file ({error.strerror}).") from None
             _refuse_archive(Entry(entry.name, path, inside=True))
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def _unpack(self, entry: Entry, path: Path) -> None:
+        with path.open("wb") as file:
+            for piece in _pieces(entry.path, entry.member):
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise ImageError(_TOO_MUCH)
+                file.write(piece)
+                if file.tell() > MAX_BYTES:
+                    break
 
 
 def collect(paths: Sequence[Path], *, limited: bool = True, leave_out: Path | None = None) -> list[Entry]:
@@ -120,8 +126,8 @@ def collect(paths: Sequence[Path], *, limited: bool = True, leave_out: Path | No
     or a folder are relative to it; of several sources each puts its own name before them.
 
     Args:
-        paths: files, folders and ZIP archives. One that cannot be read becomes an entry that says so when
-            it is opened.
+        paths: files, folders and ZIP archives. One that cannot be read, and a folder in one, becomes an
+            entry that says so when it is opened.
         limited: whether the limits hold for files and folders as well; they always hold for each archive.
         leave_out: a folder that is passed over, such as the one that is written to.
 
@@ -131,8 +137,8 @@ def collect(paths: Sequence[Path], *, limited: bool = True, leave_out: Path | No
     found: list[Entry] = []
     for path in paths:
         before = f"{_shown(path.name)}/" if len(paths) > 1 else ""
-        if path.is_dir():
-            found += [Entry(before + name, file, inside=True) for name, file in _walk(path, leave_out)]
+        if _is_folder(path):
+            found += _walk(path, before, leave_out)
         elif _is_archive(path):
             found += _members(path, before)
         else:
@@ -144,17 +150,28 @@ def collect(paths: Sequence[Path], *, limited: bool = True, leave_out: Path | No
     return _told_apart(found)
 
 
-def _walk(folder: Path, leave_out: Path | None) -> Iterator[tuple[str, Path]]:
-    """Name and path of each file below a folder, by name."""
-    out = leave_out and leave_out.resolve()
-    for root, folders, files in os.walk(folder):
+def _walk(folder: Path, before: str, leave_out: Path | None) -> list[Entry]:
+    """What lies below a folder, by name, and the folders that cannot be read."""
+    out = leave_out and os.path.realpath(leave_out)
+    found: list[Entry] = []
+
+    def name_it(error: OSError) -> None:
+        path = Path(error.filename)
+        name = _shown(path.relative_to(folder).as_posix() if path != folder else folder.name)
+        problem = f"This folder cannot be read ({error.strerror}). What is in it is left out."
+        found.append(Entry(before + name, path, inside=True, problem=problem))
+
+    for root, folders, files in os.walk(folder, onerror=name_it):
         folders[:] = sorted(
-            name for name in folders if not _hidden(name) and (Path(root) / name).resolve() != out
+            name
+            for name in folders
+            if not _hidden(name) and os.path.realpath(os.path.join(root, name)) != out
         )
-        for name in sorted(files):
-            if not _passed_over(name):
-                path = Path(root) / name
-                yield _shown(path.relative_to(folder).as_posix()), path
+        paths = [Path(root) / name for name in sorted(files) if not _passed_over(name)]
+        found += [
+            Entry(before + _shown(path.relative_to(folder).as_posix()), path, inside=True) for path in paths
+        ]
+    return found
 
 
 def _members(path: Path, before: str) -> list[Entry]:
@@ -190,6 +207,13 @@ def _pieces(path: Path, member: zipfile.ZipInfo) -> Iterator[bytes]:
                 yield piece
     except Exception:  # zipfile's errors are of many kinds
         raise ImageError("This part of the archive is damaged. Make the archive again.") from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # its reader says why it is of no use
+        return False
 
 
 def _is_archive(path: Path) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from bonefx.errors import SourceError
+from bonefx.errors import SourceError, quoted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -292,7 +292,7 @@ class HubRepo:
             case TimeoutError() | httpx2.TimeoutException():
                 text = late
             case errors.HFValidationError():
-                text = f"{repo!r} is no repository id of the Hub: it must be OWNER/NAME."
+                text = f"{quoted(repo)} is no repository id of the Hub: it must be OWNER/NAME."
             case errors.GatedRepoError():
                 text = f"{repo} is gated: accept its conditions on the Hub, and {token_hint}."
             case errors.RepositoryNotFoundError():
@@ -316,7 +316,7 @@ class HubRepo:
             case errors.FileMetadataError():
                 text = f"What answered at {self.endpoint} is no Hub: check HF_ENDPOINT and the network."
             case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-                text = f"{self.endpoint!r} is no address of a Hub: check HF_ENDPOINT."
+                text = f"{quoted(self.endpoint)} is no address of a Hub: check HF_ENDPOINT."
             case httpx2.LocalProtocolError() | UnicodeError():
                 # Never with the error's own words: they quote the token.
                 text = "The token has characters that no token has: check HF_TOKEN."

@@ -13,7 +13,7 @@ from bonefx.consensus import CONSENSUS, Consensus, fuse
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
 from bonefx.detectors.base import Detector, Runtime, Stopwatch
-from bonefx.errors import AccelerationError, BoneFXError, RequestError
+from bonefx.errors import AccelerationError, BoneFXError, RequestError, quoted
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.settings import NOTICE, ZERO_GPU
@@ -86,7 +86,7 @@ def check_threshold(value: Any) -> float:
         RequestError: it is something else.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise RequestError(f"The threshold is {value!r}; it must be a number from 0 to 1.")
+        raise RequestError(f"The threshold is {quoted(value)}; it must be a number from 0 to 1.")
     return float(value)
 
 
@@ -98,7 +98,7 @@ def check_model(name: Any) -> str:
     """
     if isinstance(name, str) and name.strip().lower() in CHOICES:
         return name.strip().lower()
-    raise RequestError(f"There is no model {name!r}. The models are: {', '.join(CHOICES)}.")
+    raise RequestError(f"There is no model {quoted(name)}. The models are: {', '.join(CHOICES)}.")
 
 
 def run(

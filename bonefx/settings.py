@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bonefx.errors import SettingsError
+from bonefx.errors import SettingsError, quoted
 
 DEFAULT_THRESHOLD = 0.25
 DEFAULT_REPO = "karinversan/bone_fracture"
@@ -120,5 +120,5 @@ class Settings:
 
 def _choice(value: str, name: str, offered: tuple[str, ...]) -> str:
     if value not in offered:
-        raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(offered)}.")
+        raise SettingsError(f"{name} is {quoted(value)}; it must be one of {', '.join(offered)}.")
     return value

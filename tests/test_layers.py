@@ -13,7 +13,7 @@ import bonefx
 
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
-    ("settings", "labels", "errors", "detections", "collector", "shutdown"),
+    ("settings", "labels", "errors", "detections", "collector", "files", "shutdown"),
     ("images", "drawing", "matching", "agreement", "consensus", "export", "entries", "terminal"),
     ("hub", "hub_client"),
     ("evaluation",),

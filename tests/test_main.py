@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 import bonefx
+from bonefx.__main__ import main
+from tests.processes import environment
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def run(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bonefx", *arguments],
         cwd=folder,
-        env={**os.environ, "BONEFX_HUB": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -85,6 +87,62 @@ def test_wrong_arguments_are_status_2(files, arguments):
     assert done.returncode == 2
     assert "usage" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LONG = "q" * 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ((LONG,), 2),
+        (("detect", "arm.png", f"--{LONG}"), 2),
+        (("detect", "arm.png", *["--q" for _ in range(2000)]), 2),
+        (("detect", "arm.png", "--threshold", LONG), 2),
+        (("detect", "arm.png", f"--threshold={LONG}"), 2),
+        (("detect", "arm.png", "--model", f"{LONG}'\\"), 2),
+        (("detect", LONG, "--model", "yolo"), 1),  # longer than a file name may be
+        (("detect", "/".join([LONG[:250]] * 15), "--model", "yolo"), 1),
+        (("detect", "arm.png", "--out", LONG), 1),
+        (("evaluate", "--data", LONG), 1),
+        (("evaluate", "--data", ".", "--split", LONG), 1),
+        (("evaluate", "--rescore", "--out", LONG), 1),
+        (("evaluate", "--predictions", LONG, "--data", "."), 1),
+        (("train", "yolo", "--data", LONG, "--out", "runs"), 1),
+        (("train", LONG, "--data", ".", "--out", "runs"), 2),
+        (("benchmark", f"--{LONG}"), 2),
+        (("docs", LONG), 1),
+    ],
+)
+def test_no_message_repeats_more_than_200_characters_of_what_was_sent(
+    files, arguments, status, monkeypatch, capsys
+):
+    (files / "data.yaml").write_text("names: [humerus]")
+    monkeypatch.chdir(files)
+    monkeypatch.setenv("BONEFX_HUB", "off")
+    monkeypatch.setattr(sys, "argv", ["bonefx", *arguments])
+    try:
+        ended = main()
+    except SystemExit as end:  # argparse's way
+        ended = end.code
+    assert ended == status
+    said = "".join(capsys.readouterr())
+    assert 40 < said.count("q") <= 200 + len("unrecognized arguments: , required ")
+
+
+def test_a_long_setting_is_not_repeated_whole(files, monkeypatch):
+    monkeypatch.setenv("BONEFX_PRECISION", LONG)
+    done = run(files, "detect", "arm.png", "--model", "yolo")
+    assert done.returncode == 1
+    assert 50 < done.stderr.count("q") <= 200
+
+
+def test_ctrl_c_while_a_command_starts_is_no_traceback(files):
+    code = "import signal, bonefx.__main__ as m; m._run = lambda a: signal.raise_signal(2); print(m.main([]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("130\n", "")
 
 
 def test_a_setting_that_is_not_offered_is_a_sentence(files, monkeypatch):

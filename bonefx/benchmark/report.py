@@ -12,6 +12,7 @@ from bonefx.benchmark.measure import SCHEMA_VERSION
 from bonefx.benchmark.processes import SIDES
 from bonefx.benchmark.worker import STAGES
 from bonefx.errors import BoneFXError
+from bonefx.files import whole
 
 DETECTION = ("preprocess", "network", "postprocess")
 
@@ -27,7 +28,8 @@ class Table(NamedTuple):
 def write(made: dict[str, Any], path: Path) -> None:
     """Write the figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole(path) as file:
+        file.write((json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read(path: Path) -> dict[str, Any]:

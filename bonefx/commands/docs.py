@@ -14,6 +14,7 @@ from bonefx.benchmark.report import read as read_benchmark
 from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
 from bonefx.evaluation.summary import markdown_table
+from bonefx.files import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
             continue
         if options.check:
             raise BoneFXError(f"{path} is stale: run `python -m bonefx docs`.")
-        path.write_text(fresh, encoding="utf-8")
+        with whole(path) as file:
+            file.write(fresh.encode())
     return 0
 
 

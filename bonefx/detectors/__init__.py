@@ -15,7 +15,7 @@ from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Detector
 from bonefx.detectors.conversion_cache import Conversion
 from bonefx.detectors.turns import Turns
-from bonefx.errors import RequestError, SourceError, WeightsError
+from bonefx.errors import RequestError, SourceError, WeightsError, quoted
 from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
 from bonefx.settings import Settings
@@ -105,7 +105,7 @@ def spec(model_id: str) -> ModelSpec:
         RequestError: there is none.
     """
     if model_id not in MODELS:
-        raise RequestError(f"There is no model {model_id!r}. The models are: {', '.join(MODELS)}.")
+        raise RequestError(f"There is no model {quoted(model_id)}. The models are: {', '.join(MODELS)}.")
     return MODELS[model_id]
 
 

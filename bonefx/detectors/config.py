@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bonefx.errors import WeightsError
+from bonefx.errors import WeightsError, quoted
 
 
 class Stage(NamedTuple):
@@ -147,10 +147,10 @@ class FasterRCNNConfig:
                     values[field.name] = _like(field.default, node)
                 except (TypeError, ValueError):
                     key = _YAML_KEYS[field.name]
-                    raise WeightsError(f"{path.name}: {key} has the unusable value {node!r}") from None
+                    raise WeightsError(f"{path.name}: {key} has the unusable value {quoted(node)}") from None
         config = cls(**values)
         if config.input_format not in ("BGR", "RGB"):
-            raise WeightsError(f"{path.name}: INPUT.FORMAT is {config.input_format!r}, not BGR or RGB")
+            raise WeightsError(f"{path.name}: INPUT.FORMAT is {quoted(config.input_format)}, not BGR or RGB")
         if min(config.min_size, config.max_size) < 32 or config.max_size > 4096:
             raise WeightsError(f"{path.name}: test images must be between 32 and 4096 px")
         return config

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bonefx.detections import SCORE_FLOOR
-from bonefx.errors import DatasetError
+from bonefx.errors import DatasetError, quoted
 from bonefx.labels import CLASSES
 
 _LARGEST = 1e12  # pixels; JSON has whole numbers of any length, a float has not
@@ -88,14 +88,14 @@ def _row(entry: Any, number: int, n_images: int) -> tuple[float, ...]:
     except (KeyError, TypeError, ValueError):
         raise broken("must have image_id, category_id, a bbox of 4 numbers, and a score") from None
     if not (isinstance(image_id, Integral) and 1 <= image_id <= n_images):
-        raise broken(f"has image_id {image_id!r}; the data set has images 1 to {n_images}")
+        raise broken(f"has image_id {quoted(image_id)}; the data set has images 1 to {n_images}")
     if not (isinstance(category_id, Integral) and 1 <= category_id <= len(CLASSES)):
-        raise broken(f"has category_id {category_id!r}; it must be 1 to {len(CLASSES)}")
+        raise broken(f"has category_id {quoted(category_id)}; it must be 1 to {len(CLASSES)}")
     row = (image_id, category_id, x, y, width, height, score)
     if not all(isinstance(value, Real) and abs(value) <= _LARGEST for value in row):
         raise broken("has a value that is not a finite number")
     if width < 0 or height < 0:
-        raise broken(f"has a box of width {width} and height {height}; neither may be negative")
+        raise broken(f"has a box of width {width:g} and height {height:g}; neither may be negative")
     if not 0 <= score <= 1:
-        raise broken(f"has a score of {score}; it must lie in [0, 1]")
+        raise broken(f"has a score of {score:g}; it must lie in [0, 1]")
     return row

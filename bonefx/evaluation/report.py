@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from bonefx.errors import MetricsError
 from bonefx.evaluation import PROTOCOL, Score, original
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.schema import SCHEMA_VERSION, validate
+from bonefx.files import whole
 
 Report = dict[str, Any]
 
@@ -70,9 +70,8 @@ def dumps(report: Report) -> str:
 
 def write(report: Report, path: Path) -> None:
     """Write a report in one step: a reader never finds half a file."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(dumps(report), encoding="utf-8")
-    os.replace(beside, path)
+    with whole(path) as file:
+        file.write(dumps(report).encode())
 
 
 def loads(text: str | bytes, detector_id: str = "unknown", detector_name: str = "Unknown model") -> Report:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
-from bonefx.errors import MetricsError
+from bonefx.errors import MetricsError, quoted
 from bonefx.labels import CLASSES
 
 SCHEMA_VERSION = 4  # 1 to 3 were the original application's
@@ -243,7 +243,7 @@ def validate(report: Any) -> None:
     version = report.get("schema_version")
     if version != SCHEMA_VERSION:
         raise MetricsError(
-            f"The metrics file has schema_version {version!r}; this BoneFX reads {SCHEMA_VERSION}. "
+            f"The metrics file has schema_version {quoted(version)}; this BoneFX reads {SCHEMA_VERSION}. "
             "Use the BoneFX that wrote it, or evaluate again."
         )
     one_of("measured", "reported")(report.get("kind"), "kind")

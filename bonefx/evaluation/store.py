@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.errors import DatasetError
 from bonefx.evaluation.dataset import Dataset, Problem
 from bonefx.evaluation.predictions import MAX_DETECTIONS
+from bonefx.files import whole
 
 _SCORE_STEPS = 10**6  # to a score of 1
 
@@ -175,8 +175,12 @@ class Journal:
         return (entry for entry, _ in self._lines())
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:  # it knows no name
+            error.filename = str(self._path)
+            raise
 
     def _lines(self) -> Iterator[tuple[dict[str, Any], int]]:
         """Each whole entry, and where in the file it ends."""
@@ -210,13 +214,12 @@ def _json_list(rows: Iterator[str]) -> Iterator[str]:
 
 def _replace(path: Path, parts: Iterable[str]) -> str:
     """Write a file in one step, so that a reader never finds half of it; the SHA-256 of its bytes."""
-    digest, beside = hashlib.sha256(), path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as file:
+    digest = hashlib.sha256()
+    with whole(path) as file:
         for part in parts:
             data = part.encode()
             digest.update(data)
             file.write(data)
-    os.replace(beside, path)
     return digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bonefx.detectors import MODELS
 from bonefx.detectors.base import Detector
-from bonefx.errors import RequestError, WeightsError
+from bonefx.errors import RequestError, WeightsError, quoted
 from bonefx.training import recipes
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _whole(unit: int) -> Any:
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < 1 or int(text) % unit:
             multiple = "a positive whole number" if unit == 1 else f"a positive multiple of {unit}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {multiple}")
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is not {multiple}")
         return int(text)
 
     return parse

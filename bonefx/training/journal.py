@@ -22,6 +22,7 @@ from typing import Any
 import bonefx
 from bonefx.detectors.base import processor_name
 from bonefx.errors import RequestError
+from bonefx.files import whole
 from bonefx.training.validation import BEST_BY
 
 RUN = "run.json"
@@ -104,9 +105,8 @@ class Journal:
             "losses": _columns(_thin(list(self._steps.values()))),
             "validation": _columns(list(self._epochs.values())),
         }
-        partial = self._out / f"{RUN}.partial"
-        partial.write_text(json.dumps(self._record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, self._out / RUN)
+        with whole(self._out / RUN) as file:
+            file.write((json.dumps(self._record, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read(out: Path) -> dict[str, Any]:

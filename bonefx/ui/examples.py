@@ -12,7 +12,7 @@ from typing import Any
 
 from bonefx import images
 from bonefx.drawing import thumbnail
-from bonefx.errors import RequestError
+from bonefx.errors import RequestError, quoted
 from bonefx.labels import CLASSES
 from bonefx.settings import packaged
 
@@ -68,7 +68,9 @@ def example(example_id: str) -> Example:
         RequestError: there is none.
     """
     if example_id not in examples():
-        raise RequestError(f"There is no example {example_id!r}. The examples are: {', '.join(examples())}.")
+        raise RequestError(
+            f"There is no example {quoted(example_id)}. The examples are: {', '.join(examples())}."
+        )
     return examples()[example_id]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bonefx import agreement
-from bonefx.errors import RequestError
+from bonefx.errors import RequestError, quoted
 from bonefx.evaluation.report import Report, operating_point, threshold_for
 from bonefx.inference import CHOICES, Outcome, check_threshold
 from bonefx.settings import DEFAULT_THRESHOLD
@@ -36,8 +36,8 @@ def check_rate(value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_RATE:
         raise RequestError(
-            f"fp_per_image is {value!r}; it must be a number above 0 and at most {MAX_RATE:g}: the false "
-            "positives per image that are accepted."
+            f"fp_per_image is {quoted(value)}; it must be a number above 0 and at most {MAX_RATE:g}: the "
+            "false positives per image that are accepted."
         )
     return float(value)
 
