@@ -1,12 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files of others are opened only if they are files; ours are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from bonefx.errors import SourceError
 
 
 @contextmanager
@@ -29,3 +32,25 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):  # after a write it knows no name, else that of the partial file
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def open_regular(path: Path, limit: int) -> BinaryIO:
+    """Open a file for reading, if it is a regular file (or a link to one) of at most `limit` bytes.
+
+    A pipe would be waited for without end, and a device has no end.
+
+    Raises:
+        SourceError: it is something else, too large, or cannot be read.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise SourceError(f"{path.name} is no regular file.")
+        if found.st_size > limit:
+            megabytes = limit / 1e6
+            raise SourceError(f"{path.name} is too large: at most {megabytes:,.10g} MB are read.")
+        return path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a name with a NUL
+        raise SourceError(f"{path.name!r} is no name of a file.") from error

@@ -5,6 +5,7 @@ A further detector is one module that offers `load(...) -> Detector` and one ent
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Detector
 from bonefx.detectors.conversion_cache import Conversion
 from bonefx.detectors.turns import Turns
-from bonefx.errors import RequestError, SourceError, WeightsError, quoted
+from bonefx.errors import BoneFXError, RequestError, SourceError, quoted
 from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
 from bonefx.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def _load_faster_rcnn(weights: Weights, settings: Settings) -> Detector:
@@ -202,12 +205,22 @@ class Registry:
                 try:
                     with paused():
                         detector = model.load(found, self.settings)
-                except WeightsError as error:
-                    problems.append(self._sources.reject(filename, found, str(error)).reason)
+                except (
+                    Exception
+                ) as error:  # whatever a file of others brings about, it is that file's problem
+                    problems.append(self._sources.reject(filename, found, _reason(error)).reason)
                     continue
             self._loaded[model_id] = Loaded(detector, found, tuple(problems))
             return self._loaded[model_id]
         raise SourceError(f"No weights of {model.name} could be used. {' '.join(problems)}")
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be loaded, for a person; what no reader of files foresaw goes to the log too."""
+    if isinstance(error, BoneFXError):
+        return str(error)
+    _log.error("a weight file could not be loaded", exc_info=error)
+    return f"it cannot be loaded ({type(error).__name__}); the log has details"
 
 
 @lru_cache(maxsize=1)

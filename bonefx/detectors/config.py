@@ -1,8 +1,8 @@
 """What a Faster R-CNN is made of: what a checkpoint's shapes tell, and what they cannot.
 
-The second (image size, anchors, test limits) travels in a Detectron2 YAML beside the weights. Keys that
-the file leaves out keep the settings of the published model: `COCO-Detection/faster_rcnn_R_50_FPN_3x` with
-five anchor ratios and 1024 px images.
+The second (image size, anchors, test limits) travels in a Detectron2 YAML beside the weights, which
+`bonefx.detectors.detectron2_yaml` reads. The defaults here are the settings of the published model:
+`COCO-Detection/faster_rcnn_R_50_FPN_3x` with five anchor ratios and 1024 px images.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from bonefx.errors import WeightsError, quoted
+from bonefx.errors import WeightsError
 
 
 class Stage(NamedTuple):
@@ -124,42 +121,11 @@ class FasterRCNNConfig:
     nms: float = 0.5
     max_detections: int = 300
 
-    @classmethod
-    def read(cls, path: Path) -> FasterRCNNConfig:
-        """Read a Detectron2 YAML.
-
-        Raises:
-            WeightsError: the file is not YAML, or a value has the wrong type.
-        """
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise WeightsError(f"{path.name} is not a YAML file") from error
-        if not isinstance(tree, Mapping):
-            raise WeightsError(f"{path.name} is not a Detectron2 configuration")
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            node: Any = tree
-            for key in _YAML_KEYS[field.name].split("."):
-                node = node.get(key) if isinstance(node, Mapping) else None
-            if node is not None:
-                try:
-                    values[field.name] = _like(field.default, node)
-                except (TypeError, ValueError):
-                    key = _YAML_KEYS[field.name]
-                    raise WeightsError(f"{path.name}: {key} has the unusable value {quoted(node)}") from None
-        config = cls(**values)
-        if config.input_format not in ("BGR", "RGB"):
-            raise WeightsError(f"{path.name}: INPUT.FORMAT is {quoted(config.input_format)}, not BGR or RGB")
-        if min(config.min_size, config.max_size) < 32 or config.max_size > 4096:
-            raise WeightsError(f"{path.name}: test images must be between 32 and 4096 px")
-        return config
-
     def to_tree(self) -> dict[str, Any]:
         """The settings as nested dicts in Detectron2's naming."""
         tree: dict[str, Any] = {}
         for field in fields(self):
-            *parents, leaf = _YAML_KEYS[field.name].split(".")
+            *parents, leaf = YAML_KEYS[field.name].split(".")
             node = tree
             for key in parents:
                 node = node.setdefault(key, {})
@@ -177,7 +143,15 @@ def detectron2_tree(architecture: Architecture, config: FasterRCNNConfig) -> dic
     model["META_ARCHITECTURE"] = "GeneralizedRCNN"
     model["MASK_ON"] = False
     model["BACKBONE"] = {"NAME": "build_resnet_fpn_backbone"}
-    model["RESNETS"].update(DEPTH=50, OUT_FEATURES=stages, NORM="FrozenBN")
+    first = architecture.stages[0]
+    model["RESNETS"].update(
+        DEPTH=50,
+        OUT_FEATURES=stages,
+        NORM="FrozenBN",
+        STEM_OUT_CHANNELS=64,
+        WIDTH_PER_GROUP=first.inner,
+        RES2_OUT_CHANNELS=first.outer,
+    )
     model["FPN"] = {"IN_FEATURES": list(stages), "OUT_CHANNELS": architecture.channels}
     model["RPN"]["IN_FEATURES"] = [*pyramid, f"p{architecture.levels[-1] + 1}"]
     model["ROI_HEADS"].update(
@@ -201,7 +175,7 @@ def per_level(values: Sequence[Sequence[float]], levels: int) -> Sequence[Sequen
     return list(values) * levels if len(values) == 1 else values
 
 
-_YAML_KEYS = {
+YAML_KEYS = {
     "input_format": "INPUT.FORMAT",
     "min_size": "INPUT.MIN_SIZE_TEST",
     "max_size": "INPUT.MAX_SIZE_TEST",
@@ -219,20 +193,24 @@ _YAML_KEYS = {
 }
 
 
-def _like(default: Any, value: Any) -> Any:
+def converted(default: Any, value: Any) -> Any:
     """`value` with the type of `default`, tuples element by element.
 
     Raises:
-        TypeError, ValueError: it does not convert.
+        TypeError, ValueError, OverflowError: it does not convert.
     """
     if isinstance(default, tuple):
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, (list, tuple)) or not value:
             raise TypeError("a list is expected")
-        return tuple(_like(default[0], item) for item in value)
-    if isinstance(default, bool) and not isinstance(value, bool):
-        raise TypeError("true or false is expected")
-    if isinstance(default, (int, float)) and not isinstance(default, bool):
-        return float(value) if isinstance(default, float) or float(value) != int(value) else int(value)
+        return tuple(converted(default[0], item) for item in value)
+    if isinstance(default, (bool, str)):
+        if type(value) is not type(default):
+            raise TypeError("another type")
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError("a number is expected")
+    if isinstance(default, int) and value != int(value):
+        raise TypeError("a whole number is expected")
     return type(default)(value)
 
 

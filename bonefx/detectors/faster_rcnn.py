@@ -17,11 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from bonefx.detections import SCORE_FLOOR, Detections
+from bonefx.detectors import detectron2_yaml
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import MAX_DETECTIONS, USUAL_SIZES, Runtime, Stopwatch, processor_name
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
-from bonefx.detectors.network import Dense, FasterRCNN
+from bonefx.detectors.network import Dense, FasterRCNN, anchors_at
 from bonefx.detectors.roi_pooling import ChannelsLastRoIPooler
+from bonefx.detectors.weight_file import WeightFile, load_state, plain_names
 from bonefx.errors import WeightsError
 from bonefx.labels import CLASSES
 
@@ -93,11 +95,13 @@ class _Dense(torch.nn.Module):
 def _build(path: Path, config_path: Path | None) -> tuple[FasterRCNN, dict[str, Tensor]]:
     """The network of a checkpoint, ready to detect, and the checkpoint's tensors, which it shares."""
     state = read_checkpoint(path)
-    config = FasterRCNNConfig() if config_path is None else FasterRCNNConfig.read(config_path)
+    derived = {name: state.pop(name) for name in list(state) if _DERIVED.fullmatch(name)}
     architecture = Architecture.from_shapes({name: tuple(value.shape) for name, value in state.items()})
+    config = FasterRCNNConfig() if config_path is None else detectron2_yaml.read(config_path, architecture)
     if architecture.classes != len(CLASSES):
         raise WeightsError(f"the checkpoint has {architecture.classes} classes, not {len(CLASSES)}")
     network = _empty(architecture, config)
+    _check_derived(derived, network)
     load_state(network, state)
     return network.eval(), state
 
@@ -112,38 +116,40 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The float32 tensors of a checkpoint, by name, without running any code from the file.
 
     Raises:
-        WeightsError: it cannot be read as one.
+        WeightsError: it cannot be read as one, or its numbers are none that a network works with.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file fails in many ways, all of them meaning this
-        raise WeightsError(
-            f"{path.name} is damaged or is not a PyTorch checkpoint of plain tensors"
-        ) from error
+    file = WeightFile.read(path)
+    content = file.content
     model = content.get("model", content) if isinstance(content, Mapping) else None
-    if not isinstance(model, Mapping) or not all(isinstance(value, Tensor) for value in model.values()):
+    if not isinstance(model, Mapping):
         raise WeightsError(f"{path.name} holds no table of tensors, so it is no Detectron2 checkpoint")
-    return {str(name): value.float() for name, value in model.items() if not _DERIVED.fullmatch(str(name))}
+    return file.tensors(plain_names(model))
 
 
-def load_state(network: FasterRCNN, state: Mapping[str, Tensor]) -> None:
-    """Strict loading; the network shares the tensors of `state`.
-
-    Raises:
-        WeightsError: names the tensors that are missing, unknown or of another shape.
+def _check_derived(derived: Mapping[str, Tensor], network: FasterRCNN) -> None:
     """
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    problems = [f"{name} is missing" for name in expected if name not in state]
-    problems += [f"{name} is unknown" for name in state if name not in expected]
-    problems += [
-        f"{name} has the shape {tuple(state[name].shape)} instead of {shape}"
-        for name, shape in expected.items()
-        if name in state and tuple(state[name].shape) != shape
-    ]
-    if problems:
-        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise WeightsError(f"the checkpoint does not fit the network: {'; '.join(problems[:5])}{more}")
-    network.load_state_dict(dict(state), assign=True)
+    Raises:
+        WeightsError: the checkpoint says with a buffer that it was trained with other settings.
+    """
+    config, levels = network.config, len(network.architecture.levels) + 1
+    strides = network.proposal_generator.strides
+    anchors = anchors_at([(1, 1)] * levels, strides, config, torch.device("cpu")).chunk(levels)
+    expected = {
+        "pixel_mean": torch.tensor(config.pixel_mean),
+        "pixel_std": torch.tensor(config.pixel_std),
+        **{f"proposal_generator.anchor_generator.cell_anchors.{i}": cell for i, cell in enumerate(anchors)},
+    }
+    for name, value in derived.items():
+        wanted = expected.get(name)
+        if (
+            wanted is None
+            or wanted.numel() != value.numel()
+            or not torch.allclose(value.flatten(), wanted.flatten(), rtol=1e-3, atol=1e-2)
+        ):
+            raise WeightsError(
+                f"the checkpoint was trained with another {name} than its settings say; "
+                "put the Detectron2 YAML of the training run beside the weights"
+            )
 
 
 def resized_size(height: int, width: int, min_size: int, max_size: int) -> tuple[int, int]:

@@ -36,6 +36,7 @@ if _threads is None:
 tasks.SAFE_LOAD = True
 
 YOLO = ultralytics.YOLO
+Detect, DetectionModel = tasks.Detect, tasks.DetectionModel
 VERSION: str = ultralytics.__version__
 THREADS: int = ultralytics.utils.NUM_THREADS
 """What `predict` has torch compute with: all cores but one."""

@@ -15,6 +15,7 @@ from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import MAX_DETECTIONS, USUAL_SIZES, Runtime, Stopwatch, processor_name
 from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend, LetterBox
+from bonefx.detectors.yolo_network import read
 from bonefx.errors import WeightsError
 
 if TYPE_CHECKING:  # it imports OpenVINO
@@ -33,20 +34,13 @@ def load(path: Path, acceleration: Acceleration | None = None) -> YOLODetector:
     Raises:
         WeightsError: it is no Ultralytics detection checkpoint, or has classes other than ours.
     """
-    if not path.is_file():  # Ultralytics would ask GitHub for a file that is missing
-        raise WeightsError(f"{path.name} does not exist")
-    try:
-        model = YOLO(path, task="detect")
-        names = dict(model.names)
-    except Exception as error:  # a damaged or hostile file fails in many ways, all of them meaning this
-        raise WeightsError(f"{path.name} is damaged or is not an Ultralytics detection checkpoint") from error
-    if model.task != "detect":
-        raise WeightsError(f"{path.name} is an Ultralytics checkpoint for {model.task}, not for detection")
+    network, image_size = read(path)
+    names = network.names
     try:
         class_ids = np.array([labels.class_id(names[i]) for i in range(len(names))])
     except KeyError as error:
         raise WeightsError(f"{path.name} has the class {error}, which is none of ours") from None
-    detector = YOLODetector(model, names, class_ids)
+    detector = YOLODetector(_predictor(network), image_size, names, class_ids)
     if acceleration is not None and not torch.cuda.is_available():
         detector.accelerate(acceleration)
     return detector
@@ -58,16 +52,22 @@ def convertible(path: Path, config_path: Path | None, precision: str) -> torch.n
     Raises:
         WeightsError: the checkpoint has no one-to-many head left.
     """
-    model = YOLO(path, task="detect")
-    backend = AutoBackend(model.model, torch.device("cpu"), verbose=False, end2end=False)
+    network, image_size = read(path)
+    backend = AutoBackend(network, torch.device("cpu"), verbose=False, end2end=False)
     if backend.end2end:
         raise WeightsError(f"{path.name} has an NMS-free head alone")
     backend.model.model[-1].dynamic = True  # compute the anchors anew for every image: they enter the trace
-    return _Decoded(backend.model, _image_size(model))
+    return _Decoded(backend.model, image_size)
 
 
-def _image_size(model: YOLO) -> int:
-    return int(model.overrides.get("imgsz", 640))
+def _predictor(network: torch.nn.Module) -> YOLO:
+    """What runs `predict` on a network that was not loaded by Ultralytics."""
+
+    class Predictor(YOLO):
+        def _new(self, *args: Any, **kwargs: Any) -> None:
+            self.model, self.overrides["task"] = network, "detect"
+
+    return Predictor("network.yaml", task="detect")
 
 
 class _Decoded(torch.nn.Module):
@@ -115,13 +115,13 @@ class YOLODetector:
 
     nms = f"one-to-many head, per class, IoU {IOU:g}"
 
-    def __init__(self, model: YOLO, names: dict[int, str], class_ids: np.ndarray) -> None:
+    def __init__(self, model: YOLO, image_size: int, names: dict[int, str], class_ids: np.ndarray) -> None:
         self._model, self._names, self._class_ids = model, names, class_ids
         self._merged = np.flatnonzero(np.bincount(class_ids) > 1)
         self._lock = threading.Lock()  # predict keeps state in the model
         self._device = "cuda:0" if torch.cuda.is_available() else "cpu"
         self._acceleration: Acceleration | None = None
-        self.image_size = _image_size(model)
+        self.image_size = image_size
         name = torch.cuda.get_device_name(0) if self._device != "cpu" else processor_name()
         self.runtime = Runtime(f"ultralytics {VERSION}", "float32", name)
 

@@ -14,7 +14,6 @@ from bonefx.detections import Detections
 from bonefx.detectors import faster_rcnn
 from bonefx.detectors.acceleration import Acceleration
 from bonefx.detectors.base import Stopwatch
-from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.conversion_cache import Conversion
 from bonefx.errors import WeightsError
 from bonefx.hub import sha256_of
@@ -78,12 +77,6 @@ def test_detectron2_itself_behind_the_same_function(checkpoint):
     assert detector.runtime.engine.startswith("detectron2")
     name = "square_640"
     assert share_found(REFERENCE[name], detector.detect(IMAGES[name], Stopwatch())) >= 0.97
-
-
-def test_the_golden_settings_are_the_defaults():
-    assert FasterRCNNConfig.read(GOLDEN / "detectron2.yaml") == FasterRCNNConfig(
-        aspect_ratios=FasterRCNNConfig().aspect_ratios * 5
-    )
 
 
 def test_a_single_dark_pixel_is_an_image_too(detector):
@@ -167,31 +160,6 @@ def test_a_truncated_checkpoint_is_refused(checkpoint, tmp_path):
         path.write_bytes(whole.read(1_000_000))
     with pytest.raises(WeightsError, match="damaged"):
         faster_rcnn.load(path, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("- a list", "not a Detectron2 configuration"),
-        ("a: [", "not a YAML file"),
-        ("INPUT: {MIN_SIZE_TEST: wide}", "INPUT.MIN_SIZE_TEST"),
-        ("INPUT: {FORMAT: GREY}", "INPUT.FORMAT"),
-        ("INPUT: {MAX_SIZE_TEST: 100000}", "between 32 and 4096"),
-        ("MODEL: {RESNETS: {STRIDE_IN_1X1: 3}}", "STRIDE_IN_1X1"),
-    ],
-)
-def test_unusable_settings_are_named(tmp_path, text, words):
-    path = tmp_path / "config.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(WeightsError, match=words):
-        FasterRCNNConfig.read(path)
-
-
-def test_settings_left_out_keep_the_published_ones(tmp_path):
-    path = tmp_path / "config.yaml"
-    path.write_text("INPUT: {MIN_SIZE_TEST: 384, MAX_SIZE_TEST: 512}\nOTHER: 1", encoding="utf-8")
-    config = FasterRCNNConfig.read(path)
-    assert (config.min_size, config.max_size, config.nms) == (384, 512, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from bonefx.detectors import detectron2_yaml
 from bonefx.detectors import faster_rcnn as adapter
 from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
@@ -121,9 +122,10 @@ def test_the_checkpoint_keeps_its_parts(whole):
 
 def test_settings_and_shapes_survive_the_files(whole):
     path = whole[0] / "model_final.yaml"
-    assert FasterRCNNConfig.read(path) == TINY.config
+    architecture = faster_rcnn.build(TINY).architecture
+    assert detectron2_yaml.read(path, architecture) == TINY.config
     shapes = {name: tuple(value.shape) for name, value in weights(path.with_suffix(".pth")).items()}
-    assert Architecture.from_shapes(shapes) == faster_rcnn.build(TINY).architecture
+    assert Architecture.from_shapes(shapes) == architecture
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert tree["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 6
     assert tree["MODEL"]["FPN"]["IN_FEATURES"] == ["res3", "res4"]
