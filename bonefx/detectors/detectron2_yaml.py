@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from bonefx.detectors.config import YAML_KEYS, Architecture, FasterRCNNConfig, converted, detectron2_tree
-from bonefx.errors import BoneFXError, WeightsError
+from bonefx.errors import BoneFXError, WeightsError, quoted
 from bonefx.files import open_regular
 
 MAX_BYTES = 100_000  # a full dump of Detectron2's settings has 12,000
@@ -146,7 +146,7 @@ def read(path: Path, architecture: Architecture) -> FasterRCNNConfig:
         elif key in BUILT:
             if not any(_same(value, built) for built in BUILT[key]):
                 wanted = " or ".join(repr(built) for built in BUILT[key])
-                raise WeightsError(f"{path.name}: {key} is {value!r:.80}, but only {wanted} is built here")
+                raise WeightsError(f"{path.name}: {key} is {quoted(value)}, but only {wanted} is built here")
         elif key not in TOLD and not any(fnmatch.fnmatchcase(key, pattern) for pattern in WITHOUT_A_SAY):
             _refuse_unknown(path.name, key)
     config = FasterRCNNConfig(**values)
@@ -154,7 +154,7 @@ def read(path: Path, architecture: Architecture) -> FasterRCNNConfig:
     for key in TOLD:
         if key in given and not _same(given[key], told[key]):
             raise WeightsError(
-                f"{path.name}: {key} is {given[key]!r:.80}, but the weights have {told[key]!r}: "
+                f"{path.name}: {key} is {quoted(given[key])}, but the weights have {told[key]!r}: "
                 "it belongs to other weights"
             )
     return config
@@ -176,7 +176,7 @@ def _obeyed(name: str, key: str, value: Any) -> Any:
     except (TypeError, ValueError, OverflowError):
         sensible = False
     if not sensible:
-        raise WeightsError(f"{name}: {key} has the unusable value {value!r:.80}: it must be {words}")
+        raise WeightsError(f"{name}: {key} has the unusable value {quoted(value)}: it must be {words}")
     return result
 
 

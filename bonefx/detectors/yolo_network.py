@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bonefx.detectors.pickled import Record, TensorClaim
 from bonefx.detectors.ultralytics_guard import Detect, DetectionModel
 from bonefx.detectors.weight_file import WeightFile, load_state, plain_names
-from bonefx.errors import WeightsError
+from bonefx.errors import WeightsError, quoted
 
 MAX_MODULES = 20_000
 MAX_DEPTH = 30
@@ -211,5 +211,5 @@ def _image_size(arguments: Any) -> int:
     size = settings.get("imgsz", 640) if isinstance(settings, Mapping) else 640
     sizes = size if isinstance(size, (list, tuple)) else [size]
     if not 1 <= len(sizes) <= 2 or not all(type(side) is int and 32 <= side <= 4096 for side in sizes):
-        raise WeightsError(f"the checkpoint was trained for images of {size!r:.60} px, not of 32 to 4096")
+        raise WeightsError(f"the checkpoint was trained for images of {quoted(size)} px, not of 32 to 4096")
     return max(sizes)
