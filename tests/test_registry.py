@@ -10,7 +10,7 @@ import pytest
 
 from bonefx import detectors
 from bonefx.detectors import MODELS, Registry
-from bonefx.errors import RequestError, SourceError
+from bonefx.errors import RequestError, SourceError, WeightsError
 from bonefx.hub_client import Progress
 from bonefx.settings import Settings, packaged
 from tests.hub_server import answer
@@ -62,14 +62,44 @@ def test_the_caller_sees_what_it_waits_for(hub, settings):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"no checkpoint at all", "damaged or is not an Ultralytics"),
-        (YOLO.read_bytes()[:50_000], "damaged or is not an Ultralytics"),  # cut off when it was uploaded
+        (b"no checkpoint at all", "damaged or is not a PyTorch checkpoint"),
+        (
+            YOLO.read_bytes()[:50_000],
+            "damaged or is not a PyTorch checkpoint",
+        ),  # cut off when it was uploaded
     ],
 )
 def test_a_file_that_is_no_checkpoint_means_the_next_source(hub, settings, content, words):
     hub.put("owner/weights", {settings.filename_yolo: content})
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
+    assert words in loaded.notes[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WeightsError("it is none"),
+        RuntimeError("torch"),
+        TypeError(),
+        OverflowError(),
+        RecursionError(),
+        MemoryError(),
+    ],
+)
+def test_whatever_a_file_brings_about_means_the_next_source(hub, settings, monkeypatch, error):
+    hub.put("owner/weights", {settings.filename_yolo: b"hostile"})
+    real = MODELS["yolo"]
+
+    def load(weights, settings):
+        if weights.source == "hub":
+            raise error
+        return real.load(weights, settings)
+
+    monkeypatch.setitem(detectors.MODELS, "yolo", replace(real, load=load))
+    loaded = Registry(settings).get("yolo")
+    assert loaded.weights.source == "bundled"
+    words = "it is none" if isinstance(error, WeightsError) else f"cannot be loaded ({type(error).__name__})"
     assert words in loaded.notes[0]
 
 
