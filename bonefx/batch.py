@@ -70,6 +70,7 @@ def run(
     answer: Answer,
     registry: Registry | None = None,
     progress: Callable[[str], None] = lambda words: None,
+    scratch: Path | None = None,
 ) -> Iterator[Row]:
     """Read each file and run the models on it.
 
@@ -79,11 +80,12 @@ def run(
         answer: makes the results of each image.
         registry: the models; None takes those of this process.
         progress: told what is being done, such as "12 of 40: arm.png". What it raises ends the run.
+        scratch: where archives are unpacked; None takes the system's place for temporary files.
 
     Raises:
         RequestError: a model is unknown.
     """
-    with Opener() as opener:
+    with Opener(scratch) as opener:
         for number, entry in enumerate(entries, 1):
             place = f"{number} of {len(entries)}: {entry.name}"
             progress(place)

@@ -69,10 +69,13 @@ class Opener:
     """Opens entries one after the other; what an archive holds lies in a temporary folder meanwhile.
 
     A context manager: the folder is deleted at its end. All that is opened shares `MAX_UNPACKED`.
+
+    Args:
+        scratch: where that folder is made; None takes the system's place for temporary files.
     """
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="bonefx-")
+    def __init__(self, scratch: Path | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="bonefx-", dir=scratch)
         self._left = MAX_UNPACKED
 
     def __enter__(self) -> Opener:

@@ -6,6 +6,9 @@ meets a person (page, API, command line) catches `BoneFXError` and shows its mes
 
 from __future__ import annotations
 
+import logging
+import traceback
+
 QUOTED = 200
 """Characters at most that a message repeats of what was sent."""
 
@@ -25,6 +28,15 @@ def shortened(text: str) -> str:
         return text
     half = QUOTED // 2 - 1
     return f"{text[:half]}…{text[-half:]}"
+
+
+UNEXPECTED = "Something unexpected went wrong; the server's log has the details."
+
+
+def log_frames(log: logging.Logger, error: BaseException) -> None:
+    """Log where an error came from and of what type it is, but not its words: they may be a visitor's."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s\n%s", type(error).__name__, frames)
 
 
 class BoneFXError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import gradio as gr
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.errors import BoneFXError, RequestError
+from bonefx.errors import UNEXPECTED, BoneFXError, RequestError, log_frames
 from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
+from bonefx.ui.inputs import checked
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut, agreement_of
+from bonefx.ui.visitors import FORGOTTEN, Visitors
 
 MODEL_QUEUE = "models"
 """All events that run a model share one queue: two cores are no faster for being asked twice."""
@@ -22,12 +25,19 @@ MODEL_QUEUE = "models"
 
 DEFAULT_MODEL = "yolo"
 
+_NO_SUCH_VALUE = "What was sent is not what this takes. “Use via API”, at the page's foot, says what is."
+
+
+_log = logging.getLogger(__name__)
+
 
 class App(gr.Blocks):
     """An app whose endpoints can be called with fewer values than they have, like functions with defaults.
 
     Gradio (6.31) refuses that to those who send values by position, over plain HTTP: each new argument of an
     endpoint would break all of its callers. Its page "Use via API" has our words; see `api_page`.
+
+    What is sent is checked first (see `inputs`), and no answer and no log repeats it.
     """
 
     def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
@@ -44,6 +54,33 @@ class App(gr.Blocks):
         """Fill up with the first values of the components that nobody sent a value for."""
         inputs.extend(component.value for component in block_fn.inputs[len(inputs) :])
         super().validate_inputs(block_fn, inputs)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Values as they were sent to values for the event's function."""
+        try:
+            self.validate_inputs(block_fn, inputs)
+            inputs = [checked(*pair) for pair in zip(block_fn.inputs, inputs, strict=False)]
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except BoneFXError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except gr.Error:
+            raise
+        except Exception:
+            raise gr.Error(_NO_SUCH_VALUE, print_exception=False) from None
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Answer an event, with a sentence whatever has happened."""
+        visitors, event_id = self.state_holder, kwargs.get("event_id")
+        if event_id and isinstance(visitors, Visitors) and visitors.forgotten(kwargs.get("session_hash")):
+            self._queue.log_message(event_id, FORGOTTEN, "Warning", "warning", duration=None)
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            log_frames(_log, error)
+            raise gr.Error(UNEXPECTED, print_exception=False) from None
 
 
 def add_endpoints(registry: Registry, store: MetricsStore) -> None:

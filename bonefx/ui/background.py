@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from bonefx.errors import BoneFXError
+from bonefx.errors import UNEXPECTED, BoneFXError, log_frames
 
 HEARTBEAT = 0.2
 """Seconds. Gradio ends a cancelled generator between two of its values only, so there must be some."""
@@ -89,7 +89,7 @@ def in_background(work: Callable[[Tell], None]) -> Iterator[Any]:
             elif isinstance(item.error, gr.Error):
                 raise BoneFXError(error_in_words(item.error))
             else:
-                _log.error("work in the background has failed", exc_info=item.error)
-                raise BoneFXError("Something unexpected went wrong; the server's log has the details.")
+                log_frames(_log, item.error)
+                raise BoneFXError(UNEXPECTED)
     finally:
         dropped.set()

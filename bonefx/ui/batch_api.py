@@ -53,7 +53,7 @@ def run_batch(
 
     def work(tell: Tell) -> None:
         store.refresh(FIRST_ANSWER_SECONDS)  # so that all images get the same operating point
-        rows = batch.run(found, list(MODELS), answer, registry, tell)
+        rows = batch.run(found, list(MODELS), answer, registry, tell, archive.parent)
         with closing(batch.save_archive(rows, archive)) as saved:
             for row in saved:
                 tell(light(row))

@@ -11,11 +11,12 @@ import json
 import logging
 import re
 import shutil
-import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
+import gradio.routes
 from fastapi.exceptions import RequestValidationError
 from gradio.route_utils import MultiPartException, upload_fn
 from gradio.routes import file_upload_statuses
@@ -26,8 +27,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bonefx.entries import MAX_UNPACKED
+from bonefx.errors import UNEXPECTED, log_frames, shortened
 from bonefx.ui.examples import examples
 from bonefx.ui.storage import storage, sweeping
+from bonefx.ui.visitors import Visitors
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request that is no upload: some hundred times what the page sends."""
@@ -35,13 +38,8 @@ MAX_BODY = 1024 * 1024
 MAX_UPLOAD = MAX_UNPACKED + 16 * MAX_BODY
 """Bytes of one request that uploads files, with what stands around them."""
 
-MAX_ECHO = 200
-"""Characters of what was sent that a message repeats, at the most."""
-
 FREE_DISK = 1024**3
 """Bytes that uploads leave free on the disk."""
-
-UNEXPECTED = "Something unexpected went wrong; the server's log has the details."
 
 API = "/gradio_api"
 UPLOAD = f"{API}/upload"
@@ -132,19 +130,15 @@ def guards() -> dict[str, Any]:
             Route("/examples/{name}", _example, methods=["GET"]),
         ],
         "exception_handlers": {HTTPException: _on_refusal, RequestValidationError: _on_bad_request},
-        "lifespan": sweeping,
+        "lifespan": _lifespan,
     }
 
 
-def shortened(text: str) -> str:
-    """A text of a visitor's as a message may repeat it."""
-    return text if len(text) <= MAX_ECHO else f"{text[: MAX_ECHO - 1]}…"
-
-
-def log_frames(log: logging.Logger, error: BaseException) -> None:
-    """Log where an error came from and of what type it is; its words may be a visitor's."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s\n%s", type(error).__name__, frames)
+@asynccontextmanager
+async def _lifespan(app: gradio.routes.App) -> AsyncIterator[None]:
+    app.state_holder = Visitors(app.get_blocks())
+    async with sweeping():
+        yield
 
 
 def _path(scope: MutableMapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ class Storage:
 
     def new_entry(self) -> Path:
         """An empty folder."""
-        return Path(tempfile.mkdtemp(prefix=f"{time.time():.0f}-", dir=self.root))
+        return Path(tempfile.mkdtemp(prefix=f"{int(time.time())}-", dir=self.root))
 
     def entry_of(self, path: Path) -> Path | None:
         """The entry that a file belongs to; None where it is none of this folder's."""
@@ -82,7 +82,7 @@ def storage() -> Storage:
 
 
 @contextlib.asynccontextmanager
-async def sweeping(app: object) -> AsyncIterator[None]:
+async def sweeping() -> AsyncIterator[None]:
     """Sweep for as long as a server runs: its `lifespan`."""
 
     async def sweep_for_ever() -> None:
