@@ -28,6 +28,7 @@ class LabelledImage:
         width, height: pixels after EXIF rotation.
         sha256: of the meaning of its label rows' columns, its name, label file and image file.
         label_path: where its label file is; None where it has none.
+        group: what it shares with its copies and near twins, where a table says so.
     """
 
     file_name: str
@@ -36,6 +37,7 @@ class LabelledImage:
     height: int
     sha256: str
     label_path: Path | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Dataset:
         return cls(name, split, images, bbox, box_images, class_ids)
 
 
-def group(file_name: str) -> str:
+def source(file_name: str) -> str:
     """The source image that a file is a copy of.
 
     Roboflow names the augmented copies of `arm.png` `arm_png.rf.<hash>.jpg`, each with another hash. Any
@@ -193,7 +195,8 @@ def fold(
         int64 indices of the images to train on, and of those held out, both rising. Whole groups, drawn
         with `seed`, are held out until they are at least `fraction` of the images.
     """
-    groups, group_of = np.unique([group(image.file_name) for image in images], return_inverse=True)
+    names = [image.group or source(image.file_name) for image in images]
+    groups, group_of = np.unique(names, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     sizes = np.bincount(group_of, minlength=len(groups))[order]
     needed = int(np.searchsorted(np.cumsum(sizes), fraction * len(images), side="left")) + 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import os
 import warnings
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,6 +30,7 @@ def load(root: Path | str, split: str) -> Dataset:
     Args:
         root: folder with `data.yaml` (class names) and either `SPLIT/images` and `SPLIT/labels`, or
             `images/SPLIT` and `labels/SPLIT`. Folders below these are read too.
+            With a `table.csv` that has the columns `image` and `group`, near twins are known by it.
         split: such as `train` or `valid`.
 
     Images without a label file, or with an empty one, are images without a fracture. What cannot be used
@@ -46,6 +49,7 @@ def load(root: Path | str, split: str) -> Dataset:
     for name in _files(labels_dir, {".txt"}):
         label_files.setdefault(_stem(name), []).append(name)
     owners: dict[str, str] = {}
+    group_of = _groups(root / "table.csv")
     images: list[LabelledImage] = []
     lesions: list[list[Row]] = []
     problems: list[Problem] = []
@@ -59,7 +63,7 @@ def load(root: Path | str, split: str) -> Dataset:
         except ValueError as error:
             problems.append(Problem(name, None, str(error)))
             continue
-        images.append(image)
+        images.append(replace(image, group=group_of.get(Path(name).stem)))
         lesions.append(rows)
         problems += [Problem(label_name, each.line, each.reason, each.repeats) for each in bad]
     for stem in sorted(set(label_files) - set(owners)):
@@ -68,6 +72,17 @@ def load(root: Path | str, split: str) -> Dataset:
         first = f" The first of its problems: {problems[0]}." if problems else ""
         raise DatasetError(f"There is no readable image in {images_dir}.{first}")
     return _dataset(root.resolve().name, split, images, lesions, problems)
+
+
+def _groups(table: Path) -> dict[str, str]:
+    """The group of each image that a table names; nothing where there is no table."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return {row["image"]: row["group"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
+        raise DatasetError(f"{table} cannot be read as a table with the columns image and group.") from None
 
 
 def folders(root: Path, split: str) -> tuple[Path, Path]:

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.faster_rcnn import normalise, resize
-from bonefx.training.data import Sample, read_image
+from bonefx.training.data import Reader, Sample
 from bonefx.training.recipes import FasterRCNNRecipe
 
 
@@ -82,13 +82,15 @@ class _Steps(Dataset):
         self.samples, self.members, self.first_step = samples, members, first_step
         self.recipe, self.divisor = recipe, divisor
         self.augment = augmentation(recipe)
+        self.read = Reader(2 * recipe.config.max_size)
 
     def __len__(self) -> int:
         return len(self.members)
 
     def __getitem__(self, place: int) -> Batch:
         seed_step(self.recipe, self.first_step + place)
-        loaded = [load_sample(self.samples[i], self.recipe, self.augment) for i in self.members[place]]
+        samples = [self.samples[i] for i in self.members[place]]
+        loaded = [load_sample(s, self.read(s.path), self.recipe, self.augment) for s in samples]
         return collate(loaded, self.recipe.config, self.divisor)
 
 
@@ -110,10 +112,11 @@ def augmentation(recipe: FasterRCNNRecipe) -> v2.Transform:
 
 
 def load_sample(
-    sample: Sample, recipe: FasterRCNNRecipe, augment: v2.Transform
+    sample: Sample, rgb: np.ndarray, recipe: FasterRCNNRecipe, augment: v2.Transform
 ) -> tuple[np.ndarray, dict[str, Tensor]]:
     """The resized, changed RGB image (h, w, 3) and its target."""
-    rgb = read_image(sample.path)
+    rng = np.random.default_rng(int(torch.randint(2**31, ())))
+    sample, rgb = recipe.views.draw(sample, rgb, rng)
     resized = resize(rgb, recipe.config.min_size, recipe.config.max_size)
     scale = np.array([resized.shape[1] / rgb.shape[1], resized.shape[0] / rgb.shape[0]] * 2)
     boxes = torch.from_numpy((sample.boxes * scale).astype(np.float32))

@@ -24,14 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
     parser.add_argument("model", choices=[model for model in MODELS if model in RECIPES])
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="a data set in YOLO format; its split `train`"
+        "--data",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="data sets in YOLO format; their splits `train`",
+    )
+    parser.add_argument(
+        "--repeat",
+        type=_share,
+        nargs="+",
+        metavar="N",
+        help="how often a pass shows each image of each data set, in the order of --data; with 0.5 it shows "
+        "half of them (default: once)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--recipe",
-        choices=["bundled", "original"],
+        choices=["bundled", "original", "mixture"],
         default="bundled",
-        help="that of the bundled weights (default), or that of the authors of the published ones",
+        help="that of the bundled weights (default), that of the authors of the published ones, or one that goes "
+        "on from trained weights with pictures of several hospitals",
     )
     parser.add_argument(
         "--init",
@@ -47,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hold-out",
         action="store_true",
-        help="train on 85 %% of the images, and measure each epoch on the rest: for tuning",
+        help="train on 85 %% of each data set's images, and measure each epoch on the rest, which is no copy "
+        "of them: for tuning",
     )
     parser.add_argument(
         "--phantoms",
@@ -74,11 +89,18 @@ def _train(options: argparse.Namespace) -> None:
         raise WeightsError(f"There is no file {options.init} to start from.")
     from bonefx.training import data
 
-    everything = data.load(options.data)
-    chosen, held = data.hold_out(everything) if options.hold_out else (everything, None)
+    repeat = options.repeat or [1.0] * len(options.data)
+    if len(repeat) != len(options.data):
+        raise RequestError("--repeat needs one number for each folder of --data.")
+    chosen, held = [data.load(folder) for folder in options.data], []
+    if options.hold_out:
+        chosen, held = map(list, zip(*map(data.hold_out, chosen), strict=True))
     recipe = RECIPES[options.model][options.recipe].adapted(options.epochs, options.image_size)
     device = _device(options.device)
     phantoms = _render(options.phantoms, recipe.seed, options.out) if options.phantoms else None
+
+    parts = [part.repeated(n, recipe.seed) for part, n in zip(chosen, repeat, strict=True)]
+    mixture = data.mix([*parts, phantoms] if phantoms else parts)
 
     from tqdm import tqdm
 
@@ -88,8 +110,8 @@ def _train(options: argparse.Namespace) -> None:
     identity = {
         "model": options.model,
         "recipe": {"name": options.recipe, **asdict(recipe)},
-        "data": chosen.dataset.summary(),
-        "held_out": held.summary() if held else None,
+        "data": [{**part.dataset.summary(), "repeat": n} for part, n in zip(chosen, repeat, strict=True)],
+        "held_out": [dataset.summary() for dataset in held],
         "phantoms": phantoms.dataset.summary() if phantoms else None,
         "initial_weights": describe(options.init) if options.init else None,
     }
@@ -112,7 +134,7 @@ def _train(options: argparse.Namespace) -> None:
     with bar:
         files = _trainer(options.model)(
             recipe,
-            chosen.mixed_with(phantoms) if phantoms else chosen,
+            mixture,
             options.out,
             init=options.init,
             device=device,
@@ -163,11 +185,19 @@ def _device(wanted: str | None) -> str:
 def _in_words(figures: Mapping[str, float | None]) -> str:
     if not figures:
         return " done"
-    told = {name: "-" if value is None else f"{value:.3f}" for name, value in figures.items()}
-    return (
-        f" on the held-out images: AP50 {told['ap50']}, AP {told['ap']}, sensitivity at 1 false positive per "
-        f"image {told['any_fracture']} (any fracture), {told['class_aware']} (right class)"
-    )
+    told = (f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in figures.items())
+    return f" on the held-out images: {', '.join(told)}"
+
+
+def _share(text: str) -> float:
+    """A parser of numbers above 0 that are not absurd."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 100")
+    return value
 
 
 def _whole(unit: int) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from bonefx import images
 from bonefx.errors import DatasetError, ImageError
@@ -65,6 +66,17 @@ class TrainingData:
         """The images at these indices, which must rise."""
         return TrainingData(self.dataset.subset(indices), self.names, tuple(self.samples[i] for i in indices))
 
+    def repeated(self, times: float, seed: int) -> TrainingData:
+        """The same data, with each image `times` times among the samples.
+
+        A fraction is that share of the images once more; which ones, `seed` decides.
+        """
+        whole, number = int(times), len(self.samples)
+        chosen = np.random.default_rng(seed).permutation(number)[: round((times - whole) * number)]
+        return replace(
+            self, samples=self.samples * whole + tuple(self.samples[i] for i in np.sort(chosen))
+        )
+
     def mixed_with(self, other: TrainingData) -> TrainingData:
         """The same data, and to learn from also the images of another set.
 
@@ -114,6 +126,14 @@ def load(root: Path) -> TrainingData:
     return TrainingData(dataset, scheme.names, samples)
 
 
+def mix(parts: Sequence[TrainingData]) -> TrainingData:
+    """One training set of several, see `TrainingData.mixed_with`."""
+    mixture, *others = parts
+    for other in others:
+        mixture = mixture.mixed_with(other)
+    return mixture
+
+
 def read_image(path: Path) -> np.ndarray:
     """The image as RGB uint8 (h, w, 3).
 
@@ -124,6 +144,30 @@ def read_image(path: Path) -> np.ndarray:
         return images.read(path).rgb
     except ImageError as error:
         raise DatasetError(f"The training image {path.name} cannot be used. {error}") from None
+
+
+class Reader:
+    """Reads training images; large ones are made smaller once and kept, for they take long to decode."""
+
+    def __init__(self, long_side: int) -> None:
+        """Args: long_side: in pixels, that images are made smaller to."""
+        self._long_side = long_side
+        self._kept: dict[Path, np.ndarray] = {}
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """The image as RGB uint8 (h, w, 3), not larger than `long_side`.
+
+        Raises:
+            DatasetError: the file cannot be decoded; it is named.
+        """
+        if path not in self._kept:
+            rgb = read_image(path)
+            factor = self._long_side / max(rgb.shape[:2])
+            if factor >= 1:
+                return rgb
+            size = [max(round(side * factor), 1) for side in rgb.shape[1::-1]]
+            self._kept[path] = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
+        return self._kept[path]
 
 
 def hold_out(data: TrainingData) -> tuple[TrainingData, Dataset]:

@@ -1,7 +1,7 @@
 """The training recipes, by name: numbers only.
 
 `original` is what the authors of the published weights say of their training; `bundled` is what made the
-files that travel with the code.
+files that travel with the code; `mixture` goes on from those with pictures of several hospitals.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.training.views import Views
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class FasterRCNNRecipe:
         rois: proposals a training image that the box head sees.
         degrees: range of the rotation.
         translate, scale, brightness, contrast: ranges as fractions.
+        views: what is shown of an image, before all else.
         ema: decay of the averaged weights, which are the ones that are kept; 0 keeps the last ones.
         half: write weights in float16; normalisation and biases stay float32.
     """
@@ -59,6 +61,7 @@ class FasterRCNNRecipe:
     scale: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    views: Views = Views()
     ema: float = 0.0
     half: bool = False
     seed: int = 2026
@@ -92,6 +95,7 @@ class YOLORecipe:
         box, cls, dfl: weights of the three losses.
         degrees: range of the rotation.
         translate, scale, hsv_h, hsv_s, hsv_v: ranges of the augmentation, as fractions.
+        views: what is shown of an image, before all else.
     """
 
     architecture: str
@@ -116,12 +120,16 @@ class YOLORecipe:
     hsv_h: float = 0.015
     hsv_s: float = 0.7
     hsv_v: float = 0.4
+    views: Views = Views()
     seed: int = 2026
 
     def adapted(self, epochs: int | None, image_size: int | None) -> YOLORecipe:
         """The recipe with other epochs or another image size."""
         return replace(self, epochs=epochs or self.epochs, image_size=image_size or self.image_size)
 
+
+# Larger and smaller lesions, and the films of other machines.
+TRAVELLED = Views(window=0.5, film=0.2, inverted=0.04)
 
 FASTER_RCNN = {
     # R50-FPN, 1024 px, five anchor ratios, 15,000 steps of 2 images, those without a fracture included; the
@@ -187,3 +195,22 @@ YOLO = {
         degrees=10.0,
     ),
 }
+
+FASTER_RCNN["mixture"] = replace(
+    FASTER_RCNN["bundled"],
+    config=replace(FASTER_RCNN["bundled"].config, min_size=512, max_size=512),
+    epochs=1,
+    scale=0.3,
+    brightness=0.0,
+    contrast=0.0,
+    views=TRAVELLED,
+)
+YOLO["mixture"] = replace(
+    YOLO["bundled"],
+    image_size=512,
+    epochs=3,
+    nominal_batch=32,
+    close_mosaic=1,
+    warmup_epochs=0.3,
+    views=TRAVELLED,
+)

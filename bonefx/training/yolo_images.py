@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import bonefx.detectors.yolo  # noqa: F401  first: it keeps Ultralytics from asking other hosts
-from bonefx.training.data import Sample, read_image
+from bonefx.training.data import Reader, Sample
+from bonefx.training.views import Views
 
 # isort: split
 import cv2
@@ -26,9 +27,17 @@ class Images(YOLODataset):
     """
 
     def __init__(
-        self, samples: Sequence[Sample], data: Mapping[str, Any], args: Any, batch: int, *, augment: bool
+        self,
+        samples: Sequence[Sample],
+        data: Mapping[str, Any],
+        args: Any,
+        batch: int,
+        views: Views,
+        *,
+        augment: bool,
     ) -> None:
-        self.samples, self.seed, self.epoch = samples, args.seed, 0
+        self.samples, self.seed, self.epoch, self.views = samples, args.seed, 0, views
+        self.read = Reader(2 * args.imgsz)
         super().__init__(
             img_path="",
             imgsz=args.imgsz,
@@ -45,35 +54,36 @@ class Images(YOLODataset):
         self.buffer = range(len(samples))
 
     def get_img_files(self, img_path: str) -> list[str]:
-        """The files' names, for Ultralytics' books; they are opened by `load_image`."""
+        """The files' names, for Ultralytics' books; they are opened by `get_image_and_label`."""
         return [str(sample.path) for sample in self.samples]
 
     def get_labels(self) -> list[dict[str, Any]]:
         """Labels that were read before. Ultralytics' own reading mistakes boxes among polygons."""
-        return [
-            {
-                "im_file": str(sample.path),
-                "shape": (sample.height, sample.width),
-                "cls": sample.own_ids[:, None].astype(np.float32),
-                "bboxes": _centred(sample),
-                "segments": list(sample.polygons),
-                "normalized": True,
-                "bbox_format": "xywh",
-            }
-            for sample in self.samples
-        ]
+        return [_label(sample) for sample in self.samples]
 
-    def load_image(
-        self, i: int, rect_mode: bool = True, resize_short: bool = False
-    ) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
-        """BGR image with its long side at the network's size, its (height, width) before and after."""
-        bgr = np.ascontiguousarray(read_image(self.samples[i].path)[:, :, ::-1])
-        height, width = bgr.shape[:2]
+    def get_image_and_label(self, index: int) -> dict[str, Any]:
+        """A view of an image, BGR with its long side at the network's size, with its labels."""
+        sample = self.samples[index]
+        rgb = self.read(sample.path)
+        if self.augment:
+            rng = np.random.default_rng(np.random.randint(2**31))
+            sample, rgb = self.views.draw(sample, rgb, rng)
+        height, width = rgb.shape[:2]
         scale = self.imgsz / max(height, width)
+        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
         if scale != 1:
             size = [min(math.ceil(side * scale), self.imgsz) for side in (width, height)]
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
-        return bgr, (height, width), bgr.shape[:2]
+        label = _label(sample)
+        del label["shape"]
+        new_height, new_width = bgr.shape[:2]
+        label.update(
+            img=bgr,
+            ori_shape=(height, width),
+            resized_shape=(new_height, new_width),
+            ratio_pad=(new_height / height, new_width / width),
+        )
+        return self.update_labels_info(label)
 
     def build_transforms(self, hyp: Any) -> Compose:
         """Ultralytics' augmentation, without what it adds where a further package happens to be installed."""
@@ -86,6 +96,18 @@ class Images(YOLODataset):
         random.seed(int(state[0]))
         np.random.seed(state[0])
         return super().__getitem__(index)
+
+
+def _label(sample: Sample) -> dict[str, Any]:
+    return {
+        "im_file": str(sample.path),
+        "shape": (sample.height, sample.width),
+        "cls": sample.own_ids[:, None].astype(np.float32),
+        "bboxes": _centred(sample),
+        "segments": list(sample.polygons),
+        "normalized": True,
+        "bbox_format": "xywh",
+    }
 
 
 def _centred(sample: Sample) -> np.ndarray:

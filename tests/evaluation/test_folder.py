@@ -373,8 +373,8 @@ def test_subset_keeps_lesions_with_their_images(tmp_path):
         ("arm.v2_png.rf.aa11.jpg", "arm.v2"),
     ],
 )
-def test_group(name, source):
-    assert ground_truth.group(name) == source
+def test_the_source_of_a_copy(name, source):
+    assert ground_truth.source(name) == source
 
 
 def test_fold_keeps_copies_together():
@@ -383,8 +383,8 @@ def test_fold_keeps_copies_together():
     train, held_out = ground_truth.fold(images, 0.15, seed=7)
     assert sorted([*train, *held_out]) == list(range(300))
     assert len(held_out) == 45
-    assert not {ground_truth.group(names[i]) for i in train} & {
-        ground_truth.group(names[i]) for i in held_out
+    assert not {ground_truth.source(names[i]) for i in train} & {
+        ground_truth.source(names[i]) for i in held_out
     }
     np.testing.assert_array_equal(ground_truth.fold(images, 0.15, seed=7)[1], held_out)
     assert ground_truth.fold(images, 0.15, seed=8)[1].tolist() != held_out.tolist()

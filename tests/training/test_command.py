@@ -43,10 +43,13 @@ def test_a_run_from_end_to_end(root, tmp_path, capsys, model, suffix):
     }
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert record["finished"]
-    assert record["data"]["images"] + record["held_out"]["images"] == 12
+    (learnt,), (held,) = record["data"], record["held_out"]
+    assert learnt["images"] + held["images"] == 12
+    assert learnt["repeat"] == 1
     assert record["recipe"]["epochs"] == 1
     assert record["recipe"]["seed"] == 2026
-    assert set(record["curves"]["validation"]) == {"epoch", "ap", "ap50", "any_fracture", "class_aware"}
+    figures = {f"set: {name}" for name in ("ap", "ap50", "any_fracture", "class_aware")}
+    assert set(record["curves"]["validation"]) == {"epoch", "mean_sensitivity", *figures}
     assert "loss" in record["curves"]["losses"]
 
     assert run(*arguments) == 1
@@ -63,7 +66,7 @@ def test_phantoms_are_learnt_from_and_said_to_be(root, tmp_path):
     assert run(*arguments, "--phantoms", 4) == 0
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert record["phantoms"]["images"] == 4
-    assert record["data"]["images"] == 12
+    assert [part["images"] for part in record["data"]] == [12]
     assert (
         len((out / "losses.jsonl").read_text(encoding="utf-8").splitlines())
         == 16 // record["recipe"]["batch"]
@@ -72,6 +75,27 @@ def test_phantoms_are_learnt_from_and_said_to_be(root, tmp_path):
     assert run(*arguments, "--phantoms", 4, "--resume") == 0
     assert {file: file.stat().st_mtime_ns for file in (out / "phantoms").rglob("*.png")} == rendered
     assert run(*arguments, "--resume") == 1  # another run: without phantoms
+
+
+def test_two_data_sets_are_mixed_and_each_holds_some_out(root, tmp_path, capsys):
+    """Of each of 12 + 6 images 10 + 5 are learnt from: half of the first's, the second's twice."""
+    other = toy.write(tmp_path / "other")
+    data = ("--data", root, other, "--repeat", 0.5, 2, "--hold-out", "--recipe", "mixture")
+    assert run("faster-rcnn", *data, "--out", tmp_path / "run", *SMALL) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert [(part["name"], part["images"], part["repeat"]) for part in record["data"]] == [
+        ("set", 10, 0.5),
+        ("other", 5, 2.0),
+    ]
+    assert [(part["name"], part["images"]) for part in record["held_out"]] == [("set", 2), ("other", 1)]
+    steps = (tmp_path / "run" / "losses.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(steps) == (5 + 10) // record["recipe"]["batch"]
+    assert {"set: ap50", "other: ap50"} <= set(record["curves"]["validation"])
+
+
+def test_each_data_set_needs_its_number(root, tmp_path, capsys):
+    assert run("yolo", "--data", root, root, "--repeat", 2, "--out", tmp_path / "run", *SMALL) == 1
+    assert "one number for each folder" in capsys.readouterr().err
 
 
 def bad_row(root):
@@ -119,6 +143,8 @@ def test_what_cannot_be_done_is_said_in_words(tmp_path, capsys, model, damage, m
         ("yolo", "--data", "x", "--out", "y", "--epochs", "0"),
         ("yolo", "--data", "x", "--out", "y", "--image-size", "100"),  # no multiple of the stride
         ("yolo", "--data", "x", "--out", "y", "--recipe", "mine"),
+        ("yolo", "--data", "x", "--out", "y", "--repeat", "0"),
+        ("yolo", "--data", "x", "--out", "y", "--repeat", "nan"),
     ],
 )
 def test_wrong_arguments_are_status_2(arguments, capsys):

@@ -127,3 +127,43 @@ def test_other_data_are_mixed_in_only_where_the_classes_are_the_same(root, tmp_p
     (tmp_path / "two" / "data.yaml").write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"classes of set .* are not those of two"):
         one.mixed_with(data.load(tmp_path / "two"))
+
+
+def test_near_twins_of_a_table_stay_on_one_side(root):
+    """Six images in two groups: one of them is held out, whole."""
+    rows = [f"arm{number},{'left' if number % 2 else 'right'}" for number in range(6)]
+    (root / "table.csv").write_text("\n".join(["image,group", *rows]), encoding="utf-8")
+    train, held = data.hold_out(data.load(root))
+    sides = [{int(image.file_name[3]) % 2 for image in part.images} for part in (train.dataset, held)]
+    assert sorted(map(sorted, sides)) == [[0], [1]]
+
+
+def test_a_table_that_is_none_is_refused(root):
+    (root / "table.csv").write_text("file;twin\narm0;a\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="columns image and group"):
+        data.load(root)
+
+
+@pytest.mark.parametrize(
+    ("times", "samples", "least", "most"),  # least and most often that an image is among the samples
+    [(1, 6, 1, 1), (3, 18, 3, 3), (0.5, 3, 0, 1), (1.5, 9, 1, 2)],
+)
+def test_a_data_set_is_repeated(root, times, samples, least, most):
+    repeated = data.load(root).repeated(times, seed=3)
+    paths = [sample.path for sample in repeated.samples]
+    often = [paths.count(image.path) for image in repeated.dataset.images]
+    assert (len(paths), min(often), max(often)) == (samples, least, most)
+    assert paths == [sample.path for sample in data.load(root).repeated(times, seed=3).samples]
+
+
+def test_a_large_image_is_made_smaller_and_read_once(root, monkeypatch):
+    reader, path = data.Reader(60), root / "train" / "images" / "arm0.png"
+    whole = data.read_image(path)
+    assert (whole.shape[:2], reader(path).shape) == ((100, 120), (50, 60, 3))
+    monkeypatch.setattr(data, "read_image", None)
+    assert reader(path).shape == (50, 60, 3)
+
+
+def test_a_small_image_is_read_as_it_is(root):
+    path = root / "train" / "images" / "arm0.png"
+    np.testing.assert_array_equal(data.Reader(120)(path), data.read_image(path))

@@ -9,6 +9,7 @@ import pytest
 from bonefx.errors import RequestError
 from bonefx.training import journal
 from bonefx.training.journal import Journal
+from bonefx.training.validation import BEST_BY
 
 IDENTITY = {"model": "yolo", "recipe": {"name": "bundled", "stages": (1, 2)}, "data": {"sha256": "a"}}
 
@@ -34,7 +35,7 @@ def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
     first = Journal(tmp_path, IDENTITY, "cpu", resume=False)
     for step in (1, 2, 3):
         first.step(step, {"loss": 4.0 - step})
-    first.epoch(1, {"ap50": 0.25})
+    first.epoch(1, {BEST_BY: 0.25})
     for step in (4, 5):
         first.step(step, {"loss": 0.5})
     with (tmp_path / "losses.jsonl").open("a") as file:
@@ -43,7 +44,7 @@ def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
     second = Journal(tmp_path, IDENTITY, "cpu", resume=True)
     for step in (4, 5, 6):
         second.step(step, {"loss": 0.25})
-    second.epoch(2, {"ap50": 0.5})
+    second.epoch(2, {BEST_BY: 0.5})
     weights = tmp_path / "model_final.pt"
     weights.write_bytes(b"weights")
     second.finish([weights])
@@ -52,7 +53,7 @@ def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
     assert [part["from_step"] for part in written["parts"]] == [1, 4]
     assert written["curves"] == {
         "losses": {"step": [1, 2, 3, 4, 5, 6], "loss": [3.0, 2.0, 1.0, 0.25, 0.25, 0.25]},
-        "validation": {"epoch": [1, 2], "ap50": [0.25, 0.5]},
+        "validation": {"epoch": [1, 2], BEST_BY: [0.25, 0.5]},
     }
     assert written["finished"] is True
     assert [(file["file"], file["bytes"]) for file in written["files"]] == [("model_final.pt", 7)]
@@ -70,14 +71,14 @@ def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
 )
 def test_the_best_epoch(tmp_path, figures, best):
     run = Journal(tmp_path, IDENTITY, "cpu", resume=False)
-    assert [run.epoch(epoch, {"ap50": value}) for epoch, value in enumerate(figures, 1)] == best
+    assert [run.epoch(epoch, {BEST_BY: value}) for epoch, value in enumerate(figures, 1)] == best
 
 
 def test_an_epoch_that_is_measured_again_competes_with_the_others_not_itself(tmp_path):
     run = Journal(tmp_path, IDENTITY, "cpu", resume=False)
-    run.epoch(1, {"ap50": 0.1})
-    run.epoch(2, {"ap50": 0.2})
-    assert Journal(tmp_path, IDENTITY, "cpu", resume=True).epoch(2, {"ap50": 0.2})
+    run.epoch(1, {BEST_BY: 0.1})
+    run.epoch(2, {BEST_BY: 0.2})
+    assert Journal(tmp_path, IDENTITY, "cpu", resume=True).epoch(2, {BEST_BY: 0.2})
 
 
 def test_what_was_not_measured_is_never_best(tmp_path):

@@ -1,0 +1,138 @@
+"""What the network is shown of a training image: all of it or a window, and as which machine would record it.
+
+Both trainings use this before their own augmentation. A window makes a small lesion larger, so that a set of
+whole-limb films and a set of close-ups teach the same thing; the changes of the film are those between
+hospitals: exposure, contrast, sharpness, resolution, noise, polarity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from bonefx.training.data import Sample
+
+_LARGEST = 0.35  # of a window's longer side, that a lesion is enlarged to
+_SMALLEST_SIDE = 0.3  # of the image, that a window keeps
+_KEPT = 0.5  # share of a lesion's area that must lie in a window, or the lesion is not told
+
+
+@dataclass(frozen=True)
+class Views:
+    """How images are varied before they are resized.
+
+    Attributes:
+        window: probability that a window is shown in place of the whole image. It holds a lesion that is drawn
+            at random, seven times in ten, if there is one; its size is drawn so that the lesion covers between
+            what it covers of the whole image and 35 % of the window's longer side.
+        film: probability of each change of the film: gamma, contrast, softer or coarser image, noise.
+        inverted: probability that black and white change places.
+    """
+
+    window: float = 0.0
+    film: float = 0.0
+    inverted: float = 0.0
+
+    def draw(
+        self, sample: Sample, rgb: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Sample, np.ndarray]:
+        """A variation of an image.
+
+        Args:
+            sample: the image's lesions. It may be larger than `rgb` if `rgb` was made smaller.
+            rgb: uint8 (h, w, 3).
+            rng: decides everything.
+
+        Returns:
+            What lies in the new image, in its pixels, and the image, uint8 (h', w', 3).
+        """
+        height, width = rgb.shape[:2]
+        sample = _scaled(sample, width, height)
+        if rng.random() < self.window:
+            sample, rgb = cut(sample, rgb, _window(sample, rng))
+        return sample, self._record(rgb, rng)
+
+    def _record(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        change = rng.random(5) < self.film
+        if change[:2].any():
+            rgb = _tones(rng, *change[:2])[rgb]
+        if change[2]:
+            rgb = np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))))
+        if change[3]:
+            rgb = _coarse(rgb, rng.uniform(0.4, 0.9))
+        if change[4]:
+            noise = rng.normal(0, rng.uniform(2, 9), rgb.shape[:2])[:, :, None]
+            rgb = (rgb + noise).clip(0, 255).astype(np.uint8)
+        return 255 - rgb if rng.random() < self.inverted else rgb
+
+
+def cut(
+    sample: Sample, rgb: np.ndarray, window: tuple[int, int, int, int]
+) -> tuple[Sample, np.ndarray]:
+    """The window (x1, y1, x2, y2) in pixels of an image, with the lesions of which at least half lies in it."""
+    x1, y1, x2, y2 = window
+    corner, size = np.array([x1, y1]), np.array([x2 - x1, y2 - y1])
+    boxes = (sample.boxes - np.tile(corner, 2)).clip(0, np.tile(size, 2))
+    area = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
+    kept = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) >= _KEPT * area)
+    whole = np.array([sample.width, sample.height])
+    polygons = [((sample.polygons[i] * whole - corner) / size).clip(0, 1).astype(np.float32) for i in kept]
+    seen = Sample(
+        sample.path,
+        int(size[0]),
+        int(size[1]),
+        boxes[kept],
+        sample.class_ids[kept],
+        sample.own_ids[kept],
+        tuple(polygons),
+    )
+    return seen, rgb[y1:y2, x1:x2]
+
+
+def _scaled(sample: Sample, width: int, height: int) -> Sample:
+    factor = np.tile([width / sample.width, height / sample.height], 2)
+    return replace(sample, width=width, height=height, boxes=sample.boxes * factor)
+
+
+def _window(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    whole = np.array([sample.width, sample.height])
+    low, high = np.zeros(2), whole.astype(float)  # what the window must hold
+    smallest = _SMALLEST_SIDE
+    if len(sample.boxes) and rng.random() < 0.7:
+        box = sample.boxes[rng.integers(len(sample.boxes))]
+        low, high = box[:2], box[2:]
+        covered = ((high - low) / whole).max()
+        smallest = float(np.clip(covered / _LARGEST, _SMALLEST_SIDE, 1.0))
+        held = True
+    else:
+        held = False
+    side = smallest ** rng.random()
+    size = np.maximum(np.round(whole * np.clip(side * rng.uniform(0.85, 1.15, 2), 0, 1)), 1)
+    if held:
+        size = np.minimum(np.maximum(size, np.ceil(high - low)), whole)
+        first, last = np.maximum(high - size, 0), np.minimum(low, whole - size)
+    else:
+        first, last = np.zeros(2), whole - size
+    start = np.floor(rng.uniform(np.minimum(first, last), np.maximum(first, last))).astype(int)
+    end = np.minimum(start + size.astype(int), whole)
+    return int(start[0]), int(start[1]), int(end[0]), int(end[1])
+
+
+def _tones(rng: np.random.Generator, gamma: bool, contrast: bool) -> np.ndarray:
+    """A table uint8 (256,) of new grey values."""
+    values = np.linspace(0, 1, 256)
+    if gamma:
+        values = values ** np.exp(rng.uniform(-0.5, 0.5))
+    if contrast:
+        values = (values - 0.5) * rng.uniform(0.7, 1.4) + 0.5 + rng.uniform(-0.1, 0.1)
+    return np.round(values.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _coarse(rgb: np.ndarray, factor: float) -> np.ndarray:
+    """The image as if it had been stored with `factor` of its pixels a side."""
+    height, width = rgb.shape[:2]
+    small = (max(round(width * factor), 1), max(round(height * factor), 1))
+    image = Image.fromarray(rgb).resize(small, Image.Resampling.BILINEAR)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
