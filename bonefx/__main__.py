@@ -17,6 +17,7 @@ from bonefx.terminal import STANDARD_OUTPUT
 COMMANDS = {
     "detect": ("bonefx.detect_command", "find fractures in image files"),
     "evaluate": ("bonefx.evaluation.run", "measure how good the models are"),
+    "calibrate": ("bonefx.commands.calibrate", "learn what the scores mean"),
     "train": ("bonefx.training.command", "train a model on a data set"),
     "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
     "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),

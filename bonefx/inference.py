@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bonefx.consensus import CONSENSUS, Consensus, fuse
+from bonefx.calibration import calibration_of
+from bonefx.consensus import CONSENSUS, Consensus
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
 from bonefx.detectors.base import Detector, Runtime, Stopwatch
 from bonefx.errors import AccelerationError, BoneFXError, RequestError, quoted
+from bonefx.fusion import fuse
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.settings import NOTICE, ZERO_GPU
@@ -177,12 +179,21 @@ def _fused(members: Sequence[Outcome], image_notes: int) -> dict[str, Any]:
     }
     failed = [f"{MODELS[member.model].name}: {member.error}" for member in members if member.error]
     if failed:
-        return {**values, "error": f"There is no consensus without both models. {' '.join(failed)}"}
+        return {**values, "error": f"There is no consensus without all models. {' '.join(failed)}"}
+    calibrations = [
+        calibration_of((member.weights or {}).get("sha256"), member.nms, member.image_size)
+        for member in members
+    ]
+    values["notes"] += [
+        f"The scores of {MODELS[member.model].name} are fused as they are: its weights have no calibration."
+        for member, calibration in zip(members, calibrations, strict=True)
+        if calibration is None
+    ]
     stopwatch = Stopwatch()
     for member in members:
         stopwatch.add(member.model, member.timings_ms["total"])
     with stopwatch("fusion"):
-        values["detections"] = fuse([member.detections for member in members])
+        values["detections"] = fuse([member.detections for member in members], calibrations)
     return {**values, "timings_ms": {**stopwatch.ms, "total": sum(stopwatch.ms.values())}}
 
 

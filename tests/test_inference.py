@@ -13,9 +13,10 @@ import pytest
 
 import bonefx
 from bonefx import detectors, images, inference
-from bonefx.consensus import fuse
+from bonefx.calibration import calibration_of
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, ImageError, RequestError, WeightsError
+from bonefx.fusion import fuse
 from bonefx.settings import NOTICE, Settings, packaged
 
 
@@ -138,7 +139,9 @@ def test_the_consensus_is_made_of_its_members_detections(registry):
     radiograph = images.read(packaged("examples") / "wrist-1.png")  # both models find something in it
     asked = ["consensus", "yolo", "faster-rcnn"]
     consensus, yolo, rcnn = inference.run(radiograph, asked, registry)
-    expected = fuse([rcnn.detections, yolo.detections])  # in this order, whatever was asked for first
+    members = [rcnn, yolo]  # in this order, whatever was asked for first
+    calibrations = [calibration_of(m.weights["sha256"], m.nms, m.image_size) for m in members]
+    expected = fuse([member.detections for member in members], calibrations)
     assert (consensus.model, consensus.error) == ("consensus", None)
     assert len(consensus.detections) > 0
     assert np.array_equal(consensus.detections.boxes, expected.boxes)
@@ -196,7 +199,7 @@ def test_a_members_failure_is_the_consensus_error(radiograph, monkeypatch, load,
     consensus, rcnn = inference.run(radiograph, asked, Registry(Settings(hub=False)))
     assert rcnn.error is None
     assert consensus.detections is None
-    assert re.match(f"There is no consensus without both models. {words}", consensus.error)
+    assert re.match(f"There is no consensus without all models. {words}", consensus.error)
     result = json.loads(json.dumps(consensus.to_result(0.25)))
     assert [member["model"] for member in result["members"]] == ["faster-rcnn", "yolo"]
     assert result["members"][0]["weights"] == rcnn.weights

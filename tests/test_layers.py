@@ -14,12 +14,13 @@ import bonefx
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections", "collector", "files", "shutdown"),
-    ("images", "drawing", "matching", "agreement", "consensus", "export", "entries", "terminal"),
+    ("images", "drawing", "matching", "agreement", "calibration", "fusion", "export", "entries", "terminal"),
     ("hub", "hub_client"),
     ("evaluation",),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    ("inference", "batch"),
-    ("evaluation.run", "training", "benchmark", "phantoms", "commands", "detect_command"),
+    ("consensus", "inference", "batch"),
+    ("evaluation.run", "evaluation.predict", "evaluation.consensus", "evaluation.calibration"),
+    ("training", "benchmark", "phantoms", "commands", "detect_command"),
     ("ui", "__main__"),
 )
 

@@ -16,6 +16,7 @@ from bonefx.evaluation import bootstrap, froc
 from bonefx.evaluation.coco import average_precision
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predictions import MAX_DETECTIONS, Predictions
+from bonefx.evaluation.strata import strata
 
 PROTOCOL_VERSION = 1
 PROTOCOL = {
@@ -39,7 +40,7 @@ class Score:
     """The figures of one set of predictions, and the resamples behind their intervals.
 
     Attributes:
-        figures: `coco`, `froc` and `image_level`, plain values as in `bonefx.evaluation.report`.
+        figures: `coco`, `froc`, `strata` and `image_level`, plain values as in `bonefx.evaluation.report`.
         samples: float64 (resamples, 7), sensitivity at each operating point by FROC rule; `auc` (resamples,).
         dataset_sha256: what they were measured on.
     """
@@ -73,6 +74,7 @@ def score(dataset: Dataset, results: list[dict[str, Any]]) -> Score:
             "band": _band(drawn[:, len(points) :]),
         }
     points = figures["froc"]["any_fracture"]["points"]
+    figures["strata"] = strata(dataset, predictions, points, thresholds["any_fracture"][:, : len(points)])
     figures["image_level"], samples["auc"] = _image_level(
         dataset, predictions, points, thresholds["any_fracture"][:, : len(points)]
     )
@@ -115,6 +117,42 @@ def compare(a: Score, b: Score) -> dict[str, Any]:
             a.figures["image_level"]["auc"],
             b.figures["image_level"]["auc"],
             a.samples["auc"] - b.samples["auc"],
+        ),
+    }
+
+
+def apart(away: Score, home: Score) -> dict[str, Any]:
+    """How much less is found in one data set than in another, by the any-fracture rule and the image level.
+
+    The images differ, so each set is resampled by itself: the difference of one model's figures, with an
+    interval that holds the chance in both sets.
+    """
+
+    def difference(mine: float | None, other: float | None, samples: np.ndarray) -> dict[str, Any]:
+        return {
+            "difference": None if mine is None or other is None else mine - other,
+            "interval": bootstrap.interval(samples),
+        }
+
+    samples = away.samples["any_fracture"] - home.samples["any_fracture"]
+    pairs = zip(
+        away.figures["froc"]["any_fracture"]["points"],
+        home.figures["froc"]["any_fracture"]["points"],
+        samples.T,
+        strict=True,
+    )
+    return {
+        "any_fracture": [
+            {
+                "fp_per_image": mine["fp_per_image"],
+                **difference(mine["sensitivity"], other["sensitivity"], column),
+            }
+            for mine, other, column in pairs
+        ],
+        "auc": difference(
+            away.figures["image_level"]["auc"],
+            home.figures["image_level"]["auc"],
+            away.samples["auc"] - home.samples["auc"],
         ),
     }
 

@@ -1,4 +1,4 @@
-"""The consensus of stored predictions, as `bonefx.consensus` makes it of one image: no model is run."""
+"""The consensus of stored predictions, as `bonefx.inference` makes it of one image: no model is run."""
 
 from __future__ import annotations
 
@@ -7,25 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from bonefx.consensus import CONSENSUS, fuse
+from bonefx.calibration import Calibration
+from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predictions import Predictions
 from bonefx.evaluation.store import to_rows
+from bonefx.fusion import RULE, fuse
 from bonefx.labels import CLASSES
 
 _NOTE = (
-    "Fused from the predictions of both models that an evaluation stored. The time per image is the sum of "
+    "Fused from the predictions of its models that an evaluation stored. The time per image is the sum of "
     "the models' medians; fusing takes a few milliseconds more, which were not measured."
 )
 
 
-def results(dataset: Dataset, members: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def results(
+    dataset: Dataset,
+    members: Sequence[list[dict[str, Any]]],
+    calibrations: Sequence[Calibration | None],
+    rule: str = RULE,
+) -> list[dict[str, Any]]:
     """The consensus' COCO results list.
 
     Args:
         dataset: what was predicted.
         members: COCO results lists, one for each of `CONSENSUS.members`, in their order.
+        calibrations: of each member.
+        rule: one of `bonefx.fusion.RULES`.
 
     Raises:
         DatasetError: an entry breaks the format; it is named.
@@ -35,7 +44,7 @@ def results(dataset: Dataset, members: Sequence[list[dict[str, Any]]]) -> list[d
     return [
         row
         for image_id, of_image in enumerate(zip(*found, strict=True), 1)
-        for row in to_rows(image_id, fuse(of_image))
+        for row in to_rows(image_id, fuse(of_image, calibrations, rule))
     ]
 
 

@@ -17,6 +17,9 @@ import numpy as np
 from bonefx import labels
 from bonefx.errors import DatasetError, quoted, shortened
 
+HOLD_OUT = 0.15
+"""Share of the images of a training split that is set aside for tuning, in whole groups of copies."""
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -187,7 +190,7 @@ def source(file_name: str) -> str:
 
 
 def fold(
-    images: Sequence[LabelledImage], fraction: float = 0.15, seed: int = 0
+    images: Sequence[LabelledImage], fraction: float = HOLD_OUT, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Set images aside for tuning; all copies of a source image stay on one side.
 

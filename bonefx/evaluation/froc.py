@@ -127,6 +127,21 @@ def curve(judged: Judged) -> dict[str, list[float]] | None:
     }
 
 
+def lesion_scores(dataset: Dataset, predictions: Predictions) -> np.ndarray:
+    """float64 (lesions,): the score of the detection that hits each by the any-fracture rule; 0 of none."""
+    found = _suppressed(predictions)
+    targets = match(
+        found.boxes,
+        dataset.boxes,
+        HIT_IOU,
+        groups=found.images,
+        target_groups=dataset.box_images,
+    )
+    scores = np.zeros(len(dataset.bbox))
+    scores[targets[targets >= 0]] = found.scores[targets >= 0]
+    return scores
+
+
 def top_scores(dataset: Dataset, predictions: Predictions) -> np.ndarray:
     """float64 (images,): the highest score in each image; 0, below every score, where nothing was found."""
     top = np.zeros(len(dataset.images))

@@ -115,6 +115,9 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
             "lenient": None,
         },
         "image_level": None,
+        "strata": None,
+        "calibration": None,
+        "home": None,
         "comparisons": [],
     }
 

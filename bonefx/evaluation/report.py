@@ -27,6 +27,8 @@ def build(
     versions: Mapping[str, str],
     timing: Mapping[str, Any] | None = None,
     comparisons: Sequence[Mapping[str, Any]] = (),
+    calibration: Mapping[str, Any] | None = None,
+    home: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> Report:
     """A report of kind `measured`.
@@ -40,6 +42,11 @@ def build(
         versions: of the libraries by name.
         timing: `{"ms_per_image": {stage: milliseconds}, "processor"}`.
         comparisons: `{"detector": of the other model, **evaluation.compare(score, other)}` each.
+        calibration: `slope` and `offset` (None of a consensus, whose scores are probabilities already),
+            `fitted_on`, the summaries of the data that it was learnt on, and what
+            `bonefx.evaluation.calibration.reliability` says of it on `dataset`. None: nobody calibrated it.
+        home: `{"dataset": summary of the data set that the model's training knows best, **evaluation.apart(
+            score, that on it)}`; None on that data set itself.
         notes: sentences for the person who reads the page.
 
     Raises:
@@ -56,6 +63,8 @@ def build(
         "versions": dict(sorted(versions.items())),
         "timing": dict(timing) if timing else None,
         **score.figures,
+        "calibration": dict(calibration) if calibration else None,
+        "home": dict(home) if home else None,
         "comparisons": [dict(comparison) for comparison in comparisons],
     }
     validate(report)

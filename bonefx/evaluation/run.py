@@ -8,39 +8,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import importlib.metadata
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
-from tqdm import tqdm
-
-import bonefx
-from bonefx import images
+from bonefx.calibration import Calibration, calibration_of
 from bonefx.consensus import CONSENSUS
-from bonefx.detectors import MODELS, Loaded, ModelSpec, Registry
-from bonefx.detectors.base import Stopwatch
-from bonefx.errors import BoneFXError, DatasetError, ImageError, MetricsError
-from bonefx.evaluation import compare, consensus, folder, publish, report, score
-from bonefx.evaluation.dataset import Dataset, LabelledImage, Problem
-from bonefx.evaluation.store import Journal, Store, read_ground_truth, read_results, to_rows
+from bonefx.detectors import MODELS, Registry
+from bonefx.errors import DatasetError, MetricsError
+from bonefx.evaluation import Score, apart, calibration, compare, consensus, publish, report, score
+from bonefx.evaluation.dataset import Dataset
+from bonefx.evaluation.predict import load, predict, say, versions
+from bonefx.evaluation.store import Store, read_ground_truth, read_results
 from bonefx.evaluation.summary import headline, headlines, markdown_table
 from bonefx.inference import CHOICES
 from bonefx.settings import Settings, packaged
-from bonefx.terminal import replace_line
 
 METRICS = "precomputed_metrics"
 PREDICTIONS = "predictions"  # the store, in the folder of the metrics
 
-_PREDICT_WITH = ("pillow", "opencv-python", "opencv-python-headless", "torch", "torchvision", "openvino")
 _SCORE_WITH = ("numpy", "pycocotools")
-
-T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         (_score_foreign if foreign else _evaluate)(options)
     except KeyboardInterrupt:
-        _say("\nStopped. The same command goes on from here.")
+        say("\nStopped. The same command goes on from here.")
         return 130
     return 0
 
@@ -91,14 +80,14 @@ def _score_foreign(options: argparse.Namespace) -> None:
     """Score predictions that somebody brings."""
     results = read_results(options.predictions)
     if options.data:
-        dataset = _load(options.data, options.split)
+        dataset = load(options.data, options.split)
     else:
         stored = Store(packaged(METRICS) / PREDICTIONS).ground_truth
         dataset = read_ground_truth(options.ground_truth or stored)
     name = options.predictions.stem
     detector = {"id": name, "name": name, "method": None, "members": []}
     made = report.build(
-        dataset, score(dataset, results), detector, created=_now(), versions=_versions(_SCORE_WITH)
+        dataset, score(dataset, results), detector, created=_now(), versions=versions(_SCORE_WITH)
     )
     print(f"{markdown_table([made])}\n{headline(made)}")
     if options.out:
@@ -113,12 +102,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     out = options.out or Path(METRICS)
     store = Store(out / PREDICTIONS)
     if options.data:
-        dataset = _load(options.data, options.split)
+        dataset = load(options.data, options.split)
         store.write_ground_truth(dataset)
         registry = Registry(settings)
         for model in MODELS.values():
             if options.model in (None, "both", model.id):
-                _predict(model, registry, dataset, store)
+                predict(model, registry, dataset, store)
     reports, files = _score_stored(store, settings)
     reports = {name: _write(made, out / name) for name, made in reports.items()}
     made = list(reports.values())
@@ -128,95 +117,20 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"Published: {pushed.url}" if pushed.changed else f"Nothing changed: {pushed.url}")
 
 
-def _load(root: Path, split: str) -> Dataset:
-    """The split without the images that cannot be read, telling all that was left out."""
-    dataset = folder.load(root, split)
-    readable, problems = [], []
-    with _progress(dataset.images, "reading") as bar:
-        for i, image in enumerate(bar):
-            try:
-                images.read(image.path)
-                readable.append(i)
-            except ImageError as error:
-                problems.append(Problem(image.file_name, None, str(error)))
-    if not readable:
-        raise DatasetError(f"No image of {root}, {split}, can be read. The first: {problems[0]}")
-    dataset = replace(dataset.subset(readable), problems=(*dataset.problems, *problems))
-    for problem in dataset.problems:
-        _say(str(problem))
-    if dataset.problems:
-        _say(f"{len(dataset.problems)} left out of {root}, {split}, as said above.")
-    return dataset
+@dataclass(frozen=True)
+class _Measured:
+    """The stored predictions of a model on one data set, or those of the consensus, and their score.
 
+    Attributes:
+        facts: `detector`, `versions`, `timing` and perhaps `notes`, as in a report.
+        results: COCO results list.
+        calibration: of the model; None of a consensus, and where there is none.
+    """
 
-def _predict(model: ModelSpec, registry: Registry, dataset: Dataset, store: Store) -> None:
-    """Store the model's predictions, going on where a run was stopped."""
-    loaded = registry.get(model.id, lambda step: replace_line(f"{model.name}: {step.text()}"))
-    replace_line()
-    for note in loaded.notes:
-        _say(f"{model.name}: {note}")
-    loaded.detector.settle()  # one runtime for all images, and for the key
-    key, stored = _key(loaded, dataset), store.run(model.id)
-    if stored and stored.key == key:
-        _say(f"{model.name}: {store.predictions(model.id)} is up to date.")
-    else:
-        with (
-            Journal(store.journal(model.id), key) as journal,
-            _progress(dataset.images[journal.done :], model.name, journal.done) as bar,
-        ):
-            for image_id, image in enumerate(bar, journal.done + 1):
-                journal.append(image_id, _detect(loaded, model, image, image_id))
-        ms = [entry["ms"] for entry in journal.entries()]
-        if len(ms) != len(dataset.images):
-            raise DatasetError(f"Two evaluations write to {store.folder} at once: run one of them again.")
-        rows = (row for entry in journal.entries() for row in entry["rows"])
-        store.write_run(model.id, rows, key, _described(loaded, model), _timing(loaded, ms))
-    store.journal(model.id).unlink(missing_ok=True)
-
-
-def _described(loaded: Loaded, model: ModelSpec) -> dict[str, Any]:
-    """The detector, as in a report."""
-    detector = loaded.detector
-    member = {
-        **loaded.weights.to_record(),
-        "nms": detector.nms,
-        "image_size": detector.image_size,
-        "runtime": asdict(detector.runtime),
-    }
-    return {"id": model.id, "name": model.name, "method": None, "members": [member]}
-
-
-def _timing(loaded: Loaded, ms: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Median of each stage: the first images, which warm a model up, do not count for more than others."""
-    medians = {stage: round(median(one[stage] for one in ms), 2) for stage in ms[0]}
-    return {"ms_per_image": medians, "processor": loaded.detector.runtime.device}
-
-
-def _key(loaded: Loaded, dataset: Dataset) -> dict[str, Any]:
-    """All that shapes predictions: with the same key, predictions are the same."""
-    config = loaded.weights.config
-    return {
-        "dataset": dataset.sha256,
-        "weights": loaded.weights.sha256,
-        "config": hashlib.sha256(config.read_bytes()).hexdigest() if config else None,
-        "nms": loaded.detector.nms,
-        "image_size": loaded.detector.image_size,
-        "runtime": asdict(loaded.detector.runtime),
-        "versions": _versions(_PREDICT_WITH),
-    }
-
-
-def _detect(loaded: Loaded, model: ModelSpec, image: LabelledImage, image_id: int) -> dict[str, Any]:
-    rgb, stopwatch = images.read(image.path).rgb, Stopwatch()
-    try:
-        with stopwatch("total"):
-            detections = loaded.detector.detect(rgb, stopwatch)
-    except Exception as error:  # whatever it is, what was predicted before stays
-        raise BoneFXError(
-            f"{model.name} failed on {image.file_name} ({type(error).__name__}: {error})."
-        ) from error
-    ms = {stage: round(value, 2) for stage, value in stopwatch.ms.items()}
-    return {"ms": ms, "rows": to_rows(image_id, detections)}
+    facts: dict[str, Any]
+    results: list[dict[str, Any]]
+    score: Score
+    calibration: Calibration | None
 
 
 def _score_stored(store: Store, settings: Settings) -> tuple[dict[str, report.Report], list[Path]]:
@@ -226,39 +140,95 @@ def _score_stored(store: Store, settings: Settings) -> tuple[dict[str, report.Re
         Reports by the file name under which the app fetches them, and the files that they were made from.
     """
     dataset = read_ground_truth(store.ground_truth)
-    runs = {model.id: store.run(model.id) for model in MODELS.values()}
-    for model_id, made in list(runs.items()):
-        if made and made.key["dataset"] != dataset.sha256:
-            _say(f"{store.predictions(model_id)} is about other data; its metrics are left as they are.")
-        if not made or made.key["dataset"] != dataset.sha256:
-            del runs[model_id]
-    if not runs:
+    measured = _measure(store, dataset)
+    if not measured:
         raise DatasetError(f"{store.folder} holds no predictions: evaluate with --data.")
-    facts: dict[str, dict[str, Any]] = {
-        model_id: {"detector": made.detector, "versions": made.key["versions"], "timing": made.timing}
-        for model_id, made in runs.items()
-    }
-    scores = {model_id: score(dataset, read_results(store.predictions(model_id))) for model_id in runs}
-    if all(member in runs for member in CONSENSUS.members):
-        facts[CONSENSUS.id] = consensus.described([facts[member] for member in CONSENSUS.members])
-        stored = [read_results(store.predictions(member)) for member in CONSENSUS.members]
-        scores[CONSENSUS.id] = score(dataset, consensus.results(dataset, stored))
+    home = _home(store, dataset)
     reports = {}
-    for model_id, mine in facts.items():
-        versions = {**mine["versions"], **_versions(_SCORE_WITH)}
+    for model_id, mine in measured.items():
         comparisons = [
-            {"detector": facts[other]["detector"], **compare(scores[model_id], scores[other])}
-            for other in facts
-            if other != model_id
+            {"detector": other.facts["detector"], **compare(mine.score, other.score)}
+            for other in measured.values()
+            if other is not mine
         ]
         reports[CHOICES[model_id].metrics_filename(settings)] = report.build(
             dataset,
-            scores[model_id],
-            **{**mine, "versions": versions},
+            mine.score,
+            **{**mine.facts, "versions": {**mine.facts["versions"], **versions(_SCORE_WITH)}},
             created=_now(),
             comparisons=comparisons,
+            calibration=_calibrated(model_id, measured, dataset),
+            home=_apart(mine, home.get(model_id)),
         )
+    runs = [model_id for model_id in measured if model_id != CONSENSUS.id]
     return reports, [store.ground_truth, *(path for model_id in runs for path in store.files(model_id))]
+
+
+def _measure(store: Store, dataset: Dataset) -> dict[str, _Measured]:
+    """What is stored about a data set by model, then the consensus if all models are there."""
+    measured = {}
+    for model_id in MODELS:
+        run = store.run(model_id)
+        if run and run.key["dataset"] != dataset.sha256:
+            say(f"{store.predictions(model_id)} is about other data; its metrics are left as they are.")
+        elif run:
+            results = read_results(store.predictions(model_id))
+            facts = {"detector": run.detector, "versions": run.key["versions"], "timing": run.timing}
+            (member,) = run.detector["members"]
+            calibration = calibration_of(member["sha256"], member["nms"], member["image_size"])
+            measured[model_id] = _Measured(facts, results, score(dataset, results), calibration)
+    members = [measured[model_id] for model_id in CONSENSUS.members if model_id in measured]
+    if len(members) == len(CONSENSUS.members):
+        fused = consensus.results(
+            dataset, [each.results for each in members], [each.calibration for each in members]
+        )
+        facts = consensus.described([each.facts for each in members])
+        measured[CONSENSUS.id] = _Measured(facts, fused, score(dataset, fused), None)
+    return measured
+
+
+def _calibrated(model_id: str, measured: Mapping[str, _Measured], dataset: Dataset) -> dict[str, Any] | None:
+    """The calibration of a report. A consensus has one if all its members have."""
+    mine = measured[model_id]
+    ids = CONSENSUS.members if model_id == CONSENSUS.id else (model_id,)
+    learnt = [measured[each].calibration for each in ids]
+    if None in learnt:
+        return None
+    fitted_on = {data["sha256"]: dict(data) for each in learnt for data in each.fitted_on}
+    if dataset.sha256 in fitted_on:
+        return None
+    own = mine.calibration
+    return {
+        "slope": own and own.slope,
+        "offset": own and own.offset,
+        "fitted_on": list(fitted_on.values()),
+        **calibration.reliability(dataset, mine.results, own),
+    }
+
+
+def _home(store: Store, dataset: Dataset) -> dict[str, tuple[_Measured, Dataset]]:
+    """What is stored about the data set of the folder above, which is the one that the models know best."""
+    above = Store(store.folder.parent.parent / PREDICTIONS)
+    if not above.ground_truth.is_file():
+        return {}
+    known = read_ground_truth(above.ground_truth)
+    if known.sha256 == dataset.sha256:
+        return {}
+    return {model_id: (each, known) for model_id, each in _measure(above, known).items()}
+
+
+def _apart(mine: _Measured, home: tuple[_Measured, Dataset] | None) -> dict[str, Any] | None:
+    """How a model's figures differ from those at home; None where other weights were measured there."""
+    if home is None:
+        return None
+    there, known = home
+
+    def identity(measured: _Measured) -> list[tuple[Any, ...]]:
+        return [(m["sha256"], m["nms"], m["image_size"]) for m in measured.facts["detector"]["members"]]
+
+    if identity(mine) != identity(there):
+        return None
+    return {"dataset": known.summary(), **apart(mine.score, there.score)}
 
 
 def _write(made: report.Report, path: Path) -> report.Report:
@@ -272,22 +242,5 @@ def _write(made: report.Report, path: Path) -> report.Report:
     return made
 
 
-def _versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Versions of BoneFX and of those that are installed."""
-    versions = {"bonefx": bonefx.__version__}
-    for name in distributions:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
-
-
 def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _progress(items: Sequence[T], title: str, done: int = 0) -> tqdm[T]:
-    return tqdm(items, title, initial=done, total=done + len(items), unit=" images")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

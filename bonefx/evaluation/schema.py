@@ -13,7 +13,7 @@ from typing import Any
 from bonefx.errors import MetricsError, quoted
 from bonefx.labels import CLASSES
 
-SCHEMA_VERSION = 4  # 1 to 3 were the original application's
+SCHEMA_VERSION = 5  # 1 to 3 were the original application's; 4 had no strata, calibration and home
 
 Check = Callable[[Any, str], None]
 
@@ -196,6 +196,30 @@ _COMPARISON = fields(
     froc=fields(any_fracture=_DIFFERENCES, class_aware=_DIFFERENCES, lenient=_DIFFERENCES),
     auc=fields(**_DIFFERENCE),
 )
+_DATASET = {
+    "name": text,
+    "split": text,
+    "sha256": text,
+    "images": count,
+    "boxes": count,
+    "fracture_free": count,
+    "boxes_per_class": fields(**dict.fromkeys(CLASSES, count)),
+    "problems": count,
+}
+_STRATUM = fields(
+    name=text,
+    lesions=count,
+    points=many(fields(fp_per_image=_rate, n=count, sensitivity=_share, interval=_span_of_share)),
+)
+_CALIBRATION = fields(
+    slope=maybe(number(0)),
+    offset=maybe(number()),
+    fitted_on=many(fields(**_DATASET)),
+    bins=columns(low=_share, high=_share, probability=_share, share=_share, n=count),
+    ece=maybe(_share),
+    ece_interval=_span_of_share,
+)
+_HOME = fields(dataset=fields(**_DATASET), any_fracture=_DIFFERENCES, auc=fields(**_DIFFERENCE))
 
 
 def _report(measured: bool) -> Check:
@@ -211,14 +235,7 @@ def _report(measured: bool) -> Check:
         notes=many(text),
         protocol=need(each(number())),
         dataset=fields(
-            name=text,
-            split=text,
-            sha256=need(text),
-            images=need(count),
-            boxes=need(count),
-            fracture_free=need(count),
-            boxes_per_class=need(fields(**dict.fromkeys(CLASSES, count))),
-            problems=need(count),
+            **{name: check if name in ("name", "split") else need(check) for name, check in _DATASET.items()}
         ),
         detector=_DETECTOR,
         versions=each(text),
@@ -226,6 +243,9 @@ def _report(measured: bool) -> Check:
         coco=_COCO,
         froc=fields(any_fracture=need(_FROC), class_aware=_FROC, lenient=need(_FROC)),
         image_level=need(_IMAGE_LEVEL),
+        strata=need(fields(size=many(_STRATUM), site=many(_STRATUM))),
+        calibration=maybe(_CALIBRATION),
+        home=maybe(_HOME),
         comparisons=many(_COMPARISON),
     )
 

@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=["bundled", "original", "mixture"],
         default="bundled",
-        help="that of the bundled weights (default), that of the authors of the published ones, or one that goes "
-        "on from trained weights with pictures of several hospitals",
+        help="that of the bundled weights (default), that of the authors of the published ones, or one that "
+        "goes on from trained weights with pictures of several hospitals",
     )
     parser.add_argument(
         "--init",

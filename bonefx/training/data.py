@@ -19,9 +19,6 @@ from bonefx.evaluation import folder, label_file
 from bonefx.evaluation.dataset import Dataset, LabelledImage, fold
 
 SPLIT = "train"
-HOLD_OUT = 0.15
-"""Share of the training images that is set aside for tuning, in whole groups of copies."""
-
 _SHOWN = 5  # problems that a message lists
 
 
@@ -73,9 +70,7 @@ class TrainingData:
         """
         whole, number = int(times), len(self.samples)
         chosen = np.random.default_rng(seed).permutation(number)[: round((times - whole) * number)]
-        return replace(
-            self, samples=self.samples * whole + tuple(self.samples[i] for i in np.sort(chosen))
-        )
+        return replace(self, samples=self.samples * whole + tuple(self.samples[i] for i in np.sort(chosen)))
 
     def mixed_with(self, other: TrainingData) -> TrainingData:
         """The same data, and to learn from also the images of another set.
@@ -176,7 +171,7 @@ def hold_out(data: TrainingData) -> tuple[TrainingData, Dataset]:
     Raises:
         DatasetError: one side would be without a lesion.
     """
-    kept, held = fold(data.dataset.images, HOLD_OUT)
+    kept, held = fold(data.dataset.images)
     train, tuning = data.subset(kept), data.dataset.subset(held)
     if not len(train.dataset.bbox) or not len(tuning.bbox):
         raise DatasetError(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.training.views import Views
 
+AS_THEY_ARE = Views()
+
 
 @dataclass(frozen=True)
 class FasterRCNNRecipe:
@@ -61,7 +63,7 @@ class FasterRCNNRecipe:
     scale: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
-    views: Views = Views()
+    views: Views = AS_THEY_ARE
     ema: float = 0.0
     half: bool = False
     seed: int = 2026
@@ -120,7 +122,7 @@ class YOLORecipe:
     hsv_h: float = 0.015
     hsv_s: float = 0.7
     hsv_v: float = 0.4
-    views: Views = Views()
+    views: Views = AS_THEY_ARE
     seed: int = 2026
 
     def adapted(self, epochs: int | None, image_size: int | None) -> YOLORecipe:
@@ -204,12 +206,13 @@ FASTER_RCNN["mixture"] = replace(
     brightness=0.0,
     contrast=0.0,
     views=TRAVELLED,
+    ema=0.99,
 )
 YOLO["mixture"] = replace(
     YOLO["bundled"],
     image_size=512,
-    epochs=3,
-    nominal_batch=32,
+    epochs=2,
+    nominal_batch=16,
     close_mosaic=1,
     warmup_epochs=0.3,
     views=TRAVELLED,

@@ -27,9 +27,9 @@ def measure(detector: Detector, held: Sequence[Dataset]) -> dict[str, float | No
     """How good a detector is on each of some sets of images, and on all of them.
 
     Returns:
-        For each set, after its name and a colon: `ap`, `ap50`, and sensitivity at `RATE` by the any-fracture
-        and the class-aware rule, as an evaluation of the same images says. `BEST_BY` is the sensitivity by the
-        any-fracture rule, as its mean over `RATES` and over the sets, each counting the same.
+        For each set, after its name and colon: `ap`, `ap50`, and sensitivity at `RATE` by the any-fracture
+        and the class-aware rule, as an evaluation of the same images says. `BEST_BY` is the sensitivity by
+        the any-fracture rule, as its mean over `RATES` and over the sets, each counting the same.
     """
     figures: dict[str, float | None] = {}
     means = []

@@ -24,9 +24,9 @@ class Views:
     """How images are varied before they are resized.
 
     Attributes:
-        window: probability that a window is shown in place of the whole image. It holds a lesion that is drawn
-            at random, seven times in ten, if there is one; its size is drawn so that the lesion covers between
-            what it covers of the whole image and 35 % of the window's longer side.
+        window: probability that a window is shown in place of the whole image. Seven times in ten it holds a
+            lesion, if there is one; its size is drawn so that the lesion covers between what it covers of
+            the whole image and 35 % of the window's longer side.
         film: probability of each change of the film: gamma, contrast, softer or coarser image, noise.
         inverted: probability that black and white change places.
     """
@@ -35,9 +35,7 @@ class Views:
     film: float = 0.0
     inverted: float = 0.0
 
-    def draw(
-        self, sample: Sample, rgb: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Sample, np.ndarray]:
+    def draw(self, sample: Sample, rgb: np.ndarray, rng: np.random.Generator) -> tuple[Sample, np.ndarray]:
         """A variation of an image.
 
         Args:
@@ -68,10 +66,8 @@ class Views:
         return 255 - rgb if rng.random() < self.inverted else rgb
 
 
-def cut(
-    sample: Sample, rgb: np.ndarray, window: tuple[int, int, int, int]
-) -> tuple[Sample, np.ndarray]:
-    """The window (x1, y1, x2, y2) in pixels of an image, with the lesions of which at least half lies in it."""
+def cut(sample: Sample, rgb: np.ndarray, window: tuple[int, int, int, int]) -> tuple[Sample, np.ndarray]:
+    """The window (x1, y1, x2, y2) of an image, in pixels, with the lesions that lie in it by half or more."""
     x1, y1, x2, y2 = window
     corner, size = np.array([x1, y1]), np.array([x2 - x1, y2 - y1])
     boxes = (sample.boxes - np.tile(corner, 2)).clip(0, np.tile(size, 2))

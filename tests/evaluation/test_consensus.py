@@ -7,11 +7,13 @@ import time
 import numpy as np
 import pytest
 
-from bonefx.consensus import CONSENSUS, fuse
+from bonefx.calibration import Calibration
+from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
 from bonefx.errors import DatasetError
 from bonefx.evaluation import consensus
 from bonefx.evaluation.store import to_rows
+from bonefx.fusion import fuse
 from tests.evaluation import toy
 
 VERSIONS = {"bonefx": "1", "torch": "2"}
@@ -32,11 +34,12 @@ def test_it_is_what_a_person_sees_of_the_same_detections():
     stored = [
         [row for image_id, pair in enumerate(seen, 1) for row in to_rows(image_id, pair[i])] for i in (0, 1)
     ]
-    made = consensus.results(toy.dataset([[]] * len(seen)), stored)
+    calibrations = [Calibration(0.8, -1.0), None]
+    made = consensus.results(toy.dataset([[]] * len(seen)), stored, calibrations)
     assert sorted({row["image_id"] for row in made}) == [1, 3, 4, 5]
     for image_id, pair in enumerate(seen, 1):
         rows = [row for row in made if row["image_id"] == image_id]
-        live = fuse(pair)[:100]
+        live = fuse(pair, calibrations)[:100]
         assert [row["category_id"] - 1 for row in rows] == live.class_ids.tolist()
         # Stored scores are rounded down: what is seen reaches every threshold that comes from them.
         lower = live.scores - [row["score"] for row in rows]
@@ -49,15 +52,15 @@ def test_it_is_what_a_person_sees_of_the_same_detections():
 def test_the_order_of_the_rows_does_not_matter():
     dataset, rows = toy.random_case(2)
     other = toy.random_case(3)[1]
-    made = consensus.results(dataset, [rows, other])
+    made = consensus.results(dataset, [rows, other], [None, None])
     by_image = [sorted(each, key=lambda row: row["image_id"]) for each in (rows, other)]
-    assert consensus.results(dataset, by_image) == made
+    assert consensus.results(dataset, by_image, [None, None]) == made
     assert made
 
 
 def test_a_bad_entry_is_named():
     with pytest.raises(DatasetError, match="Entry 0"):
-        consensus.results(toy.dataset([[]]), [[], [{"image_id": 7}]])
+        consensus.results(toy.dataset([[]]), [[], [{"image_id": 7}]], [None, None])
 
 
 def of_model(name: str, file: str, total: float, processor: str, **versions: str) -> dict:
@@ -90,5 +93,5 @@ def test_time_grows_with_the_number_of_images():
     rng = np.random.default_rng(1)
     stored = [[row for i in range(1, 2001) for row in to_rows(i, found(rng, 10))] for _ in range(2)]
     start = time.process_time()
-    consensus.results(toy.dataset([[]] * 2000), stored)
+    consensus.results(toy.dataset([[]] * 2000), stored, [None, None])
     assert time.process_time() - start < 20  # 2 s on an idle core
