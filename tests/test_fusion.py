@@ -182,9 +182,7 @@ def test_against_the_steps_one_by_one(seed):
     near = n // 2
     boxes[1:, :near] = np.abs(boxes[0, :near] + rng.normal(0, 5, (2, near, 4)))
     boxes[..., 2:] = np.maximum(boxes[..., :2] + 1, boxes[..., 2:])
-    members = [
-        Detections(one, rng.uniform(0.001, 1, n), rng.integers(0, 3, n), ("",) * n) for one in boxes
-    ]
+    members = [Detections(one, rng.uniform(0.001, 1, n), rng.integers(0, 3, n), ("",) * n) for one in boxes]
     calibrations = [Calibration(0.8, -1.0), Calibration(1.2, 0.5), Calibration(1.0, 0.0)]
     found, expected = fuse(members, calibrations), by_the_book(members, calibrations)
     assert len(found) == len(expected)
