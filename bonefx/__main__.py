@@ -18,6 +18,7 @@ COMMANDS = {
     "detect": ("bonefx.detect_command", "find fractures in image files"),
     "evaluate": ("bonefx.evaluation.run", "measure how good the models are"),
     "calibrate": ("bonefx.commands.calibrate", "learn what the scores mean"),
+    "dataset": ("bonefx.commands.dataset", "lay out a public data set"),
     "train": ("bonefx.training.command", "train a model on a data set"),
     "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
     "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),

@@ -16,7 +16,7 @@ ROWS = (
     ("settings", "labels", "errors", "detections", "collector", "files", "shutdown"),
     ("images", "drawing", "matching", "agreement", "calibration", "fusion", "export", "entries", "terminal"),
     ("hub", "hub_client"),
-    ("evaluation",),
+    ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
     ("consensus", "inference", "batch"),
     ("evaluation.run", "evaluation.predict", "evaluation.consensus", "evaluation.calibration"),
