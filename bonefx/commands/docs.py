@@ -13,8 +13,11 @@ from bonefx.benchmark.report import as_markdown
 from bonefx.benchmark.report import read as read_benchmark
 from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
-from bonefx.evaluation.summary import markdown_table
+from bonefx.evaluation.summary import both_sets, markdown_table
 from bonefx.files import whole
+
+ELSEWHERE = "FracAtlasUpper"
+"""Folder of the metrics on other hospitals' pictures, in that of the metrics."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +61,21 @@ def replaced(text: str, name: str, content: str) -> str:
 
 
 def _results(checkout: Path) -> str:
-    """The table of the metrics that were measured, a consensus last, then of those that others reported."""
+    """The table of the metrics that were measured, data set by data set with a consensus last, then of those
+    that others reported; above it what each model finds in both data sets.
+    """
     folder = checkout / "precomputed_metrics"
-    measured = [report.read(path) for path in sorted(folder.glob("metrics_*.json"))]
-    measured.sort(key=lambda made: made["detector"]["method"] is not None)
+    home, away = (_measured(each) for each in (folder, folder / ELSEWHERE))
     reported = [report.read(path) for path in sorted(folder.glob("reported_*.json"))]
-    return markdown_table([*measured, *reported])
+    sentences = [both_sets(home[name], away[name]) for name in home if name in away]
+    table = markdown_table([*home.values(), *away.values(), *reported])
+    return "\n".join(["\n\n".join(sentences), "", table] if sentences else [table])
+
+
+def _measured(folder: Path) -> dict[str, report.Report]:
+    """Reports by file name, a consensus last."""
+    made = {path.name: report.read(path) for path in sorted(folder.glob("metrics_*.json"))}
+    return dict(sorted(made.items(), key=lambda item: item[1]["detector"]["method"] is not None))
 
 
 def _benchmark(checkout: Path) -> str:

@@ -49,6 +49,25 @@ def headlines(reports: Sequence[Report]) -> list[str]:
     return said
 
 
+def both_sets(home: Report, away: Report) -> str:
+    """One sentence: what a model finds on pictures like its training data, and on other hospitals'.
+
+    Args:
+        home, away: reports on the same weights.
+    """
+    parts = []
+    for made, where in ((home, "pictures like its training data"), (away, "other hospitals' pictures")):
+        point = operating_point(made, HEADLINE_RATE)
+        if point is None or point["sensitivity"] is None:
+            continue
+        share, details = _found(made, point, "any_fracture")
+        of = "" if parts else f" {_FINDS['any_fracture']}"
+        parts.append(f"{share}{details}{of} on {where} ({made['dataset']['name']})")
+    if not parts:
+        return headline(home)
+    return f"At 1 false alarm per image, {home['detector']['name']} finds {' and '.join(parts)}."
+
+
 def markdown_table(reports: Sequence[Report]) -> str:
     """One row a report, as Markdown. Intervals are 95 %; a dash is what nobody measured."""
     head = (
@@ -59,7 +78,7 @@ def markdown_table(reports: Sequence[Report]) -> str:
         "Any fracture, at 1 FP/image",
         "Right class, at 1 FP/image",
         "AUC, image level",
-        "Images, boxes",
+        "Data set: images, boxes",
     )
     rows = [head, ("---",) * len(head)]
     for report in reports:
@@ -74,7 +93,7 @@ def markdown_table(reports: Sequence[Report]) -> str:
                 _sensitivity(report, "any_fracture"),
                 _sensitivity(report, "class_aware"),
                 _decimal(image_level["auc"], image_level["auc_interval"]),
-                f"{_count(report['dataset']['images'])}, {_count(report['dataset']['boxes'])}",
+                _data(report["dataset"]),
             )
         )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -120,6 +139,10 @@ def _decimal(value: float | None, interval: list[float] | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _data(dataset: dict[str, Any]) -> str:
+    return f"{dataset['name']}, {dataset['split']}: {_count(dataset['images'])}, {_count(dataset['boxes'])}"
 
 
 def _count(value: int | None) -> str:

@@ -3,8 +3,8 @@
 FracAtlas: I. Abedeen and others, "FracAtlas: A Dataset for Fracture Classification, Localization and
 Segmentation of Musculoskeletal Radiographs", Scientific Data 10, 521 (2023), doi:10.1038/s41597-023-02432-4;
 figshare 22363012, CC BY 4.0. It has one class, "fractured". The table beside this module says for each image
-that is used its split, the near twins that it forms a group with, and the site of each of its boxes in the order
-of FracAtlas' own label rows; sites were read from the pictures for this project by one reader, no radiologist.
+that is used its split, the near twins that it forms a group with, and the site of each of its boxes in the
+order of FracAtlas' own label rows; one reader, no radiologist, read the sites from the pictures.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def make(original: Path, out: Path, table: Path = TABLE) -> int:
     """Write the data set in YOLO format: data.yaml, table.csv, SPLIT/images and SPLIT/labels.
 
     Args:
-        original: the unpacked download, with `images/Fractured`, `images/Non_fractured`, `Annotations/YOLO` and
-            `dataset.csv`.
+        original: the unpacked download, with `images/Fractured`, `images/Non_fractured`, `Annotations/YOLO`
+            and `dataset.csv`.
         out: a new folder; images are copied into it byte by byte.
         table: which images, see `TABLE`.
 
@@ -68,8 +68,8 @@ def make(original: Path, out: Path, table: Path = TABLE) -> int:
         The number of images.
 
     Raises:
-        DatasetError: `original` is not laid out so, does not hold what the table names, or contradicts it; `out`
-            is there already.
+        DatasetError: `original` is not laid out so, does not hold what the table names, or contradicts it; or
+            `out` is there already.
     """
     for part in (*_FOLDERS, _LABELS, _REGIONS):
         if not (original / part).exists():
@@ -109,8 +109,8 @@ def _rows(original: Path, entry: Entry) -> list[str]:
     rows = [row.split() for row in text.splitlines() if row.strip()]
     if len(rows) != len(entry.sites) or any(len(row) != 5 for row in rows):
         raise DatasetError(
-            f"{path} has {len(rows)} boxes and the table {len(entry.sites)} sites: this is another version of "
-            "FracAtlas than the table is about."
+            f"{path} has {len(rows)} boxes and the table {len(entry.sites)} sites: this is another version "
+            "of FracAtlas than the table is about."
         )
     return [
         " ".join([str(DATASET_CLASSES.index(CLASS_OF_SITE[site])), *row[1:]])

@@ -54,6 +54,25 @@ def test_headline():
     assert summary.headline(strong, strong).endswith("; whether the difference is chance was not measured.")
 
 
+def test_what_is_found_at_home_and_elsewhere():
+    """All of 40 and 10 of 40, with one false mark in each image."""
+    dataset = toy.dataset([[(0, BOX)]] * 40 + [[]] * 40)
+    noise = [(i, 0, FAR, 0.1) for i in range(80)]
+    found = [(i, 0, BOX, 0.9) for i in range(40)]
+    home, away = (toy.measure(dataset, toy.results(rows + noise)) for rows in (found, found[:10]))
+    away["dataset"]["name"] = "elsewhere"
+    low, high = (100 * value for value in report.operating_point(away, 1.0)["interval"])
+    assert summary.both_sets(home, away) == (
+        "At 1 false alarm per image, YOLO finds 100 % (100 to 100 %) of fractures on pictures like its "
+        f"training data (toy) and 25 % ({low:.0f} to {high:.0f} %) on other hospitals' pictures (elsewhere)."
+    )
+
+
+def test_without_a_fracture_nothing_is_said_of_either_set():
+    empty = toy.measure(toy.dataset([[]]), [])
+    assert summary.both_sets(empty, empty) == summary.headline(empty)
+
+
 def test_headlines_of_three():
     dataset = toy.dataset([[(0, BOX)]] * 40 + [[]] * 40)
     rows = [(i, 0, BOX, 0.9) for i in range(40)] + [(i, 0, FAR, 0.1) for i in range(80)]
