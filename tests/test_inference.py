@@ -186,6 +186,16 @@ def test_a_consensus_says_all_that_it_rests_on(registry, radiograph):
     assert "members" not in rcnn.to_result(0.0)
 
 
+def test_a_consensus_of_scores_without_calibration_says_so(registry, radiograph, monkeypatch):
+    monkeypatch.setattr(inference, "calibration_of", lambda *identity: None)
+    (consensus,) = inference.run(radiograph, ["consensus"], registry)
+    said = [note for note in consensus.notes if "no calibration" in note]
+    assert [note.split(" are fused")[0] for note in said] == [
+        "The scores of Faster R-CNN",
+        "The scores of YOLO",
+    ]
+
+
 @pytest.mark.parametrize(
     ("load", "words"),
     [
