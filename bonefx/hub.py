@@ -7,14 +7,16 @@ over with a sentence that says why, and left alone for some minutes.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from bonefx.errors import SourceError
+from bonefx.files import open_regular
 from bonefx.hub_client import (
     ANSWER_SECONDS,
     PUSH_SECONDS,
@@ -42,6 +44,8 @@ __all__ = [
     "push",
 ]
 
+MAX_WEIGHTS_BYTES = 2 * 10**9
+MAX_METRICS_BYTES = 10**7
 RETRY_SECONDS = 300.0  # how long a source that failed is left alone
 
 _SWITCHED_OFF = "The Hub is switched off (BONEFX_HUB=off or HF_HUB_OFFLINE=1)."
@@ -88,14 +92,13 @@ def local_weights(path: Path, source: Source = "local") -> Weights:
     """The weight file at `path`, with `<stem>.yaml` or else `config.yaml` in its folder as its config.
 
     Raises:
-        SourceError: there is no such file, or it cannot be read.
+        SourceError: there is no such file, it cannot be read, or is too large.
     """
-    try:
-        sha256 = sha256_of(path)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+    with open_regular(path, MAX_WEIGHTS_BYTES) as file:
+        sha256 = _sha256(file)
     configs = (path.with_suffix(".yaml"), path.with_name("config.yaml"))
-    config = next((config for config in configs if config.is_file()), None)
+    # Whatever it is: one that cannot be read must not pass for none.
+    config = next((config for config in configs if os.path.lexists(config)), None)
     return Weights(path, source, None, None, path.name, sha256, config)
 
 
@@ -151,7 +154,7 @@ class WeightSources:
                 if key[0] != filename or now < failure.until
             }
         local = self._settings.weights_dir / filename
-        if local.exists():
+        if _is_there(local):
             yield self._from_folder(filename, "local", local)
         yield from self._from_hub(filename, progress)
         yield self._from_folder(filename, "bundled", packaged("bundled") / bundled)
@@ -191,7 +194,7 @@ class WeightSources:
         # Only a Detectron2 checkpoint leaves settings to a file beside it.
         beside = str(Path(filename).with_suffix(".yaml")) if filename.endswith(".pth") else None
         try:
-            file = self._repo.fetch(filename, beside, progress, unasked)
+            file = self._repo.fetch(filename, MAX_WEIGHTS_BYTES, beside, progress, unasked)
         except SourceError as error:
             if not unasked:
                 self._remember(filename, "hub", str(error), cache=not isinstance(error, MissingError))
@@ -201,9 +204,7 @@ class WeightSources:
             if not unasked:
                 self._remember(filename, "hub", file.note, cache=True)
             yield SourceProblem("hub", f"{file.note} {_FROM_CACHE}")
-        yield Weights(
-            file.path, "hub", file.repo, file.revision, file.file, sha256_of(file.path), file.beside
-        )
+        yield Weights(file.path, "hub", file.repo, file.revision, file.file, file.sha256, file.beside)
 
     def _remember(self, filename: str, source: Source, reason: str, *, cache: bool) -> SourceProblem:
         failure = _Failure(reason, self._clock() + self._retry_after, cache)
@@ -225,7 +226,8 @@ def fetch_metrics(settings: Settings, filename: str) -> HubFile:
     Raises:
         SourceError: neither the Hub nor the cache has it.
     """
-    return _metrics_repo(settings).fetch(filename, unasked=None if settings.hub else _SWITCHED_OFF)
+    unasked = None if settings.hub else _SWITCHED_OFF
+    return _metrics_repo(settings).fetch(filename, MAX_METRICS_BYTES, unasked=unasked)
 
 
 def push(
@@ -260,8 +262,23 @@ def sha256_of(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 24):  # large, for Python's lock is waited for after each
-            digest.update(block)
+        return _sha256(file)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 24):  # large, for Python's lock is waited for after each
+        digest.update(block)
     return digest.hexdigest()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a name is taken, also by what cannot be read."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True

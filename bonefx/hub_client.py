@@ -1,27 +1,26 @@
 """Talking to the Hugging Face Hub with deadlines, progress, and failures as sentences.
 
-`huggingface_hub` says what a file is, keeps the cache and makes commits. The bytes of a download are
-read here: the library's own download counts in steps of 10 MB, tries a dead Hub for half a minute and
-cannot be stopped. It is imported on first use: an app that runs on local files needs none of it.
+`huggingface_hub` says what a file is and makes commits. A download is done here, into the library's cache:
+its own counts in steps of 10 MB, tries a dead Hub for half a minute, cannot be stopped, and takes a server's
+word for a file's size, its content and the name to keep it under. The library is imported on first use: an
+app that runs on local files needs none of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import re
 import socket
 import ssl
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from bonefx.errors import SourceError, quoted
+from bonefx.errors import SourceError, quoted, shortened
+from bonefx.hub_cache import COMMIT, ETAG, RepoCache, check_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -31,7 +30,6 @@ SILENCE_SECONDS = 10.0  # a download without a byte for so long has died; a slow
 PUSH_SECONDS = 300.0  # for a commit: a few megabytes on a slow line
 _REPORT_SECONDS = 0.1  # between two reports of progress
 
-_FULL_SHA = re.compile("[0-9a-f]{40}")
 T = TypeVar("T")
 
 
@@ -66,6 +64,7 @@ class HubFile:
     Attributes:
         path: where it lies.
         repo, revision, file: repository id, full commit SHA, name in the repository.
+        sha256: of its bytes, hexadecimal.
         beside: the file that was asked for along with it; None where there is none.
         note: None when the Hub confirmed it, or it is pinned; else why the Hub did not.
     """
@@ -74,6 +73,7 @@ class HubFile:
     repo: str
     revision: str
     file: str
+    sha256: str
     beside: Path | None = None
     note: str | None = None
 
@@ -106,14 +106,18 @@ class HubRepo:
     def fetch(
         self,
         filename: str,
+        limit: int,
         beside: str | None = None,
         progress: OnProgress = ignore,
         unasked: str | None = None,
     ) -> HubFile:
         """The file, downloaded unless the cache has it; a cached older one, with a note, if that fails.
 
+        Its content is what the Hub says it is, in the cache too: every file there has its hash as its name.
+
         Args:
             filename: name in the repository.
+            limit: bytes that it may have.
             beside: a second file wanted from the same commit. That it does not exist is no failure.
             progress: called in this thread; what it raises ends the download and comes out here.
             unasked: why the Hub must not be asked; None to ask. A cached file at a pinned full commit
@@ -122,26 +126,27 @@ class HubRepo:
         Raises:
             SourceError: the Hub did not give it, and the cache has none.
         """
-        cached = self._cached(filename, beside)
-        if cached and _FULL_SHA.fullmatch(self.revision):
+        if COMMIT.fullmatch(self.revision) and (cached := self._cached(filename, limit, beside)):
             return cached
         try:
             if unasked:
                 raise SourceError(unasked)
             progress(Progress("checking the Hub"))
-            metadata = self._ask(filename)
+            metadata = self._ask(filename, limit)
+            second = None
             if beside:
                 # Before the file itself, so that a cached file without this one is known to have none.
                 with contextlib.suppress(MissingError):
-                    replace(self, revision=metadata.commit_hash).fetch(beside)
-            self._download(filename, metadata, progress)
+                    second = replace(self, revision=metadata.commit_hash).fetch(beside, limit).path
+            path, sha256 = self._download(filename, metadata, limit, progress)
+            return HubFile(path, self.repo_id, metadata.commit_hash, filename, sha256, second)
         except MissingError:
             raise
         except SourceError as error:
+            cached = self._cached(filename, limit, beside)
             if cached is None:
                 raise
             return replace(cached, note=str(error))
-        return self._cached(filename, beside)
 
     def commit(self, files: Mapping[str, bytes | Path], message: str, seconds: float) -> Pushed:
         """Write files in one commit; the repository is made where it is missing.
@@ -165,94 +170,82 @@ class HubRepo:
         late = f"The Hub did not confirm the commit within {seconds:g} seconds."
         return _watch(commit, seconds, lambda error: self._explain(error, late, "write to"))
 
-    def _cached(self, filename: str, beside: str | None) -> HubFile | None:
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.utils import validate_repo_id
+    @property
+    def _cache(self) -> RepoCache:
+        return RepoCache(self.repo_id, self.repo_type)
 
-        def look_up(name: str) -> Path | None:
-            found = try_to_load_from_cache(
-                self.repo_id, name, revision=self.revision, repo_type=self.repo_type
-            )
-            return Path(found) if isinstance(found, str) else None  # not a path: "known to be missing"
-
+    def _cached(self, filename: str, limit: int, beside: str | None) -> HubFile | None:
+        """The cache's file of this revision; None where there is none that is whole."""
         try:
-            validate_repo_id(self.repo_id)
-            path = look_up(filename)
-        except ValueError as error:
+            found = self._cache.find(filename, self.revision, limit)
+            if found is None:
+                return None
+            path, commit, sha256 = found
+            second = self._cache.find(beside, self.revision, limit) if beside else None
+            return HubFile(path, self.repo_id, commit, filename, sha256, second and second[0])
+        except (OSError, ValueError) as error:
             raise self._explain(error) from error
-        if path is None:
-            return None
-        commit = path.relative_to(self._folder() / "snapshots").parts[0]
-        return HubFile(path, self.repo_id, commit, filename, look_up(beside) if beside else None)
 
-    def _ask(self, filename: str) -> HfFileMetadata:
+    def _ask(self, filename: str, limit: int) -> HfFileMetadata:
         from huggingface_hub import errors, get_hf_file_metadata
 
         def ask(report: OnProgress) -> HfFileMetadata:
+            check_name(filename)
             metadata = get_hf_file_metadata(
                 self._url(filename),
                 token=self.token or False,
                 timeout=self.answer_seconds,
                 endpoint=self.endpoint,
             )
-            if metadata.commit_hash is None or metadata.etag is None:
+            # Both become names of files here.
+            if not COMMIT.fullmatch(metadata.commit_hash or "") or not ETAG.fullmatch(metadata.etag or ""):
                 raise errors.FileMetadataError
+            if metadata.size is not None and metadata.size > limit:
+                raise _too_large(filename, limit)
             return metadata
 
         return self._within_answer_seconds(ask, filename)
 
-    def _download(self, filename: str, metadata: HfFileMetadata, progress: OnProgress) -> None:
-        """Bring a file into the library's cache: its bytes as a blob, then its names for them."""
-        from huggingface_hub import hf_hub_download
+    def _download(
+        self, filename: str, metadata: HfFileMetadata, limit: int, progress: OnProgress
+    ) -> tuple[Path, str]:
+        """Bring a file into the cache, unless it is there; its path and SHA-256."""
+        try:
+            sha256 = self._cache.blob(metadata.etag, limit)
+            if sha256 is None:
+                late = f"The download from the Hub stood still for {self.silence_seconds:g} seconds."
+                _watch(
+                    lambda report: self._read(filename, metadata, limit, report),
+                    self.silence_seconds,
+                    lambda error: self._explain(error, late, filename=filename),
+                    progress,
+                )
+                sha256 = self._cache.blob(metadata.etag, limit)
+            commit = metadata.commit_hash
+            return self._cache.link(filename, self.revision, commit, metadata.etag), sha256
+        except OSError as error:
+            raise self._explain(error, filename=filename) from error
 
-        blob = self._folder() / "blobs" / metadata.etag
-        if not blob.exists():
-            url = replace(self, revision=metadata.commit_hash)._url(filename)
-            late = f"The download from the Hub stood still for {self.silence_seconds:g} seconds."
-            _watch(
-                lambda report: self._read(url, blob, metadata.size, report),
-                self.silence_seconds,
-                lambda error: self._explain(error, late, filename=filename),
-                progress,
-            )
-        # It finds the blob in place and only links it.
-        self._within_answer_seconds(
-            lambda report: hf_hub_download(
-                self.repo_id,
-                filename,
-                repo_type=self.repo_type,
-                revision=self.revision,
-                endpoint=self.endpoint,
-                token=self.token or False,
-                etag_timeout=self.answer_seconds,
-            ),
-            filename,
-        )
-
-    def _read(self, url: str, blob: Path, size: int | None, report: OnProgress) -> None:
+    def _read(self, filename: str, metadata: HfFileMetadata, limit: int, report: OnProgress) -> None:
         from huggingface_hub import get_session
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
+        url = replace(self, revision=metadata.commit_hash)._url(filename)
         headers = build_hf_headers(token=self.token or False, headers={"Accept-Encoding": "identity"})
-        blob.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: whatever becomes of this download, nobody takes half a file for a whole one.
-        partial = blob.with_name(f"{blob.name}.{uuid.uuid4().hex[:8]}.incomplete")
         done = 0
-        try:
-            with (
-                partial.open("wb") as file,
-                get_session().stream("GET", url, headers=headers, timeout=self.silence_seconds) as response,
-            ):
-                hf_raise_for_status(response)
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-                    done += len(chunk)
-                    report(Progress("downloading", done, size))
-            if size not in (None, done):
+        with (
+            self._cache.incoming(metadata.etag, limit) as file,
+            get_session().stream("GET", url, headers=headers, timeout=self.silence_seconds) as response,
+        ):
+            hf_raise_for_status(response)
+            for chunk in response.iter_bytes():
+                done += len(chunk)
+                if done > limit:
+                    raise _too_large(filename, limit)
+                file.write(chunk)
+                report(Progress("downloading", done, metadata.size))
+            if metadata.size is not None and done < metadata.size:
                 raise EOFError
-            os.replace(partial, blob)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _within_answer_seconds(self, work: Callable[[OnProgress], T], filename: str) -> T:
         late = f"The Hub did not answer within {self.answer_seconds:g} seconds."
@@ -269,12 +262,6 @@ class HubRepo:
             endpoint=self.endpoint,
         )
 
-    def _folder(self) -> Path:
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-
-        return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.repo_id, repo_type=self.repo_type)
-
     def _explain(
         self, error: BaseException, late: str = "", action: str = "read", filename: str = ""
     ) -> SourceError:
@@ -289,6 +276,8 @@ class HubRepo:
         status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
         token_hint = f"set HF_TOKEN to a token that may {action} it"
         match error:
+            case SourceError():
+                return error
             case TimeoutError() | httpx2.TimeoutException():
                 text = late
             case errors.HFValidationError():
@@ -337,8 +326,12 @@ class HubRepo:
             case OSError():
                 text = f"The Hub's cache on this machine cannot be used: {error.strerror or error}."
             case _:
-                text = f"The Hub could not be used ({type(error).__name__}: {error})."
+                text = f"The Hub could not be used ({type(error).__name__}: {shortened(str(error))})."
         return SourceError(text)
+
+
+def _too_large(filename: str, limit: int) -> SourceError:
+    return SourceError(f"{filename} on the Hub is too large: at most {limit / 1e6:,.10g} MB are read.")
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

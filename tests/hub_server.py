@@ -60,6 +60,7 @@ class Hub:
         connections: every one so far.
         authorizations: path and `Authorization` header of each request so far.
         cdn: whether `resolve` redirects to a storage on another host name, as for large files.
+        large: whether it names files by their SHA-256, as it does large ones.
         over: set when the server closes; a trouble that waits must wait for this.
     """
 
@@ -68,6 +69,7 @@ class Hub:
         self.requests: list[str] = []
         self.authorizations: list[tuple[str, str | None]] = []
         self.cdn = False
+        self.large = False
         self.over = threading.Event()
         self.connections: list[socket.socket] = []
         self._troubles: list[tuple[re.Pattern[str], Trouble]] = []
@@ -205,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error_code(404, "EntryNotFound")
             return
         content = files[name]
-        headers = {"X-Repo-Commit": sha, "ETag": f'"{git_oid(content)}"'}
+        oid = hashlib.sha256(content).hexdigest() if self.hub.large else git_oid(content)
+        headers = {"X-Repo-Commit": sha, "ETag": f'"{oid}"'}
         if self.hub.cdn and not stored:
             location = f"http://localhost:{self.hub.port}/cdn{self.path}"
             linked = {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(len(content))}
@@ -263,9 +266,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def file(self) -> bytes:
         """The content that the path names, at the newest commit."""
-        kind, repo_id, _, name = _RESOLVE.fullmatch(self.route.removeprefix("/cdn")).groups()
-        repo = self.hub.repos["dataset" if kind else "model", repo_id]
-        return repo.commits[repo.head][name]
+        name = _RESOLVE.fullmatch(self.route.removeprefix("/cdn")).groups()[3]
+        return self.repo().commits[self.repo().head][name]
+
+    def repo(self) -> Repo:
+        """The repository that the path names."""
+        kind, repo_id, *_ = _RESOLVE.fullmatch(self.route.removeprefix("/cdn")).groups()
+        return self.hub.repos["dataset" if kind else "model", repo_id]
 
 
 Trouble = Callable[[_Handler], None]
@@ -331,9 +338,29 @@ def stall(after: int, release: threading.Event | None = None) -> Trouble:
     return trouble
 
 
+def announce(**headers: str) -> Trouble:
+    """Say of the file what the Hub says of it, but for these headers."""
+
+    def trouble(request: _Handler) -> None:
+        content = request.file()
+        said = {
+            "X-Repo-Commit": request.repo().head,
+            "ETag": f'"{git_oid(content)}"',
+            "Content-Length": str(len(content)),
+        }
+        request.send(200, said | {name.replace("_", "-"): value for name, value in headers.items()})
+
+    return trouble
+
+
 def shorten(length: int) -> Trouble:
     """Send a file that is shorter than the Hub said before."""
     return lambda request: request.send(200, {}, request.file()[:length])
+
+
+def replaced(content: bytes) -> Trouble:
+    """Send another file than the Hub said before."""
+    return lambda request: request.send(200, {}, content)
 
 
 def trickle(size: int, pause: float) -> Trouble:

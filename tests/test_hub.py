@@ -26,6 +26,7 @@ from bonefx.hub import (
 )
 from bonefx.settings import Settings
 from tests import hub_server as trouble
+from tests import processes
 
 REPO = "owner/bones"
 METRICS = "owner/metrics"
@@ -512,6 +513,246 @@ def test_switched_off_takes_what_the_cache_has_and_asks_nothing(hub, settings, b
     assert hub.requests == []
 
 
+# What a server says is not taken on trust
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": '"../../../../escaped"'},
+        {"ETag": '"/tmp/escaped"'},
+        {"ETag": '"..\\..\\escaped"'},
+        {"ETag": '"escaped"'},
+        {"ETag": '""'},
+        {"ETag": '"' + "a" * 300 + '"'},
+        {"ETag": '"' + "a" * 39 + '"'},
+        {"ETag": '"' + "a" * 41 + '"'},
+        {"ETag": '"' + "A" * 40 + '"'},  # the Hub's are small; one file must not have two names
+        {"ETag": '"' + "g" * 40 + '"'},
+        {"ETag": '"' + "a" * 39 + "\0" + '"'},
+        {"ETag": '"' + "ª" * 40 + '"'},
+        {"X_Repo_Commit": "../../../../escaped"},
+        {"X_Repo_Commit": "main"},
+        {"X_Repo_Commit": "a" * 300},
+        {"X_Linked_Etag": '"../../escaped"'},
+    ],
+)
+def test_no_text_from_a_server_names_a_file_unchecked(hub, settings, bundled, tmp_path, headers):
+    hub.put(REPO, {"best.pt": CONTENT})
+    hub.trouble(trouble.announce(**headers), on="HEAD")
+    before = {path for path in tmp_path.rglob("*") if path.name != "hub-cache"}
+    weights, (reason,) = first(impatient(settings).candidates("best.pt", bundled))
+    assert weights.source == "bundled"
+    assert "is no Hub: check HF_ENDPOINT" in reason or "broke off" in reason
+    assert len(reason) < 300
+    assert {path for path in tmp_path.rglob("*") if path.name != "hub-cache"} == before
+    assert not any(request.startswith("GET") for request in hub.requests)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT[:-1] + b"x", CONTENT + b"x", b""])
+def test_a_file_with_another_content_than_was_announced_is_not_kept(hub, settings, bundled, large, content):
+    hub.put(REPO, {"best.pt": CONTENT})
+    hub.large = large
+    hub.trouble(trouble.replaced(content), on="GET")
+    weights, (reason,) = first(impatient(settings).candidates("best.pt", bundled))
+    assert weights.source == "bundled"
+    assert reason in (
+        "What the Hub sent is not the file that it announced.",
+        "The Hub sent only a part of best.pt.",
+    )
+    assert cache_files() == []
+
+
+@pytest.mark.parametrize(
+    ("on", "behaviour"),
+    [
+        ("HEAD", trouble.announce(Content_Length="2000000001")),
+        ("HEAD", trouble.announce(X_Linked_Size="9" * 400)),
+    ],
+)
+def test_a_file_that_is_too_large_is_not_asked_for(hub, settings, bundled, on, behaviour):
+    hub.put(REPO, {"best.pt": CONTENT})
+    hub.trouble(behaviour, on=on)
+    weights, (reason,) = first(impatient(settings).candidates("best.pt", bundled))
+    assert (weights.source, reason) == (
+        "bundled",
+        "best.pt on the Hub is too large: at most 2,000 MB are read.",
+    )
+    assert not any(request.startswith("GET") for request in hub.requests)
+
+
+def test_a_file_that_grows_too_large_on_its_way_is_given_up(hub, settings, bundled, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_WEIGHTS_BYTES", 200_000)
+    hub.put(REPO, {"best.pt": CONTENT})
+    hub.trouble(trouble.announce(Content_Length="1000"), on="HEAD")
+    weights, (reason,) = first(WeightSources(settings).candidates("best.pt", bundled))
+    assert weights.source == "bundled"
+    assert "best.pt on the Hub is too large" in reason
+    assert cache_files() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "filename"),
+    [
+        ({}, "../best.pt"),
+        ({}, "a/../../best.pt"),
+        ({"revision": "../../escaped"}, "best.pt"),
+        ({"revision": "/escaped"}, "best.pt"),
+    ],
+)
+def test_a_name_in_the_settings_does_not_lead_out_of_the_cache(
+    hub, settings, bundled, tmp_path, changes, filename
+):
+    hub.put(REPO, {"best.pt": CONTENT})
+    hub.trouble(trouble.announce(), on="HEAD")
+    settings = Settings(**{**vars(settings), **changes})
+    weights, reasons = first(impatient(settings).candidates(filename, bundled))
+    assert weights.source == "bundled"
+    assert reasons
+    assert not list(tmp_path.rglob("escaped"))
+
+
+# A cache that went bad
+
+
+def blob_of(weights: Weights) -> Path:
+    return weights.path.resolve()
+
+
+def damage(blob: Path) -> None:
+    """As many bytes, one of them another."""
+    content = bytearray(blob.read_bytes())
+    content[1000] ^= 1
+    blob.write_bytes(content)
+
+
+def shorten(blob: Path) -> None:
+    os.truncate(blob, 1000)
+
+
+def empty(blob: Path) -> None:
+    os.truncate(blob, 0)
+
+
+def remove(blob: Path) -> None:
+    blob.unlink()
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("mishap", [damage, shorten, empty, remove])
+def test_a_damaged_file_in_the_cache_is_fetched_again(hub, settings, bundled, mishap, pinned, large):
+    sha = hub.put(REPO, {"best.pt": CONTENT})
+    hub.large = large
+    settings = Settings(**{**vars(settings), "revision": sha if pinned else None})
+    weights, _ = first(WeightSources(settings).candidates("best.pt", bundled))
+    mishap(blob_of(weights))
+    again, reasons = first(WeightSources(settings).candidates("best.pt", bundled))
+    assert (again.source, reasons) == ("hub", [])
+    assert again.path.read_bytes() == CONTENT
+    assert again.sha256 == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_damaged_file_does_not_stand_in_for_a_hub_that_fails(hub, settings, bundled):
+    hub.put(REPO, {"best.pt": CONTENT})
+    weights, _ = first(WeightSources(settings).candidates("best.pt", bundled))
+    damage(blob_of(weights))
+    hub.trouble(trouble.answer(503))
+    again, reasons = first(WeightSources(settings).candidates("best.pt", bundled))
+    assert (again.source, reasons) == ("bundled", ["The Hub has a fault of its own (503)."])
+    assert not blob_of(weights).exists()
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("mishap", [make_pipe, make_folder, make_device])
+@pytest.mark.parametrize("reachable", [True, False])
+def test_what_is_no_file_in_the_cache_is_that_sources_problem(hub, settings, bundled, mishap, reachable):
+    hub.put(REPO, {"best.pt": CONTENT})
+    weights, _ = first(WeightSources(settings).candidates("best.pt", bundled))
+    mishap(blob_of(weights))
+    if not reachable:
+        hub.close()
+    started = time.monotonic()
+    again, reasons = first(impatient(settings).candidates("best.pt", bundled))
+    assert time.monotonic() - started < ANSWER + SLACK
+    assert again.source == "bundled"
+    assert len(reasons) == 1
+
+
+def test_an_unreadable_cache_is_a_problem_of_that_source(hub, settings, bundled, tmp_path, monkeypatch):
+    hub.put(REPO, {"best.pt": CONTENT})
+    first(WeightSources(settings).candidates("best.pt", bundled))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    code = (
+        "from bonefx.hub import WeightSources; from bonefx.settings import Settings; "
+        "from pathlib import Path; "
+        f"settings = Settings(repo_id={REPO!r}, endpoint={hub.url!r}, weights_dir=Path('nowhere')); "
+        f"found = WeightSources(settings).candidates('best.pt', {bundled!r}); "
+        "print([getattr(each, 'reason', each.source) for each in found])"
+    )
+    for folder in ("blobs", "snapshots", "refs", ""):
+        with processes.unreadable(tmp_path / "hub-cache" / "models--owner--bones" / folder):
+            said = processes.without_root_rights("-c", code)
+        assert said.stderr == ""
+        assert "The Hub's cache on this machine cannot be used: Permission denied." in said.stdout
+        assert "'bundled'" in said.stdout
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(hub, settings, bundled):
+    hub.put(REPO, {"best.pt": CONTENT})
+    weights, _ = first(WeightSources(settings).candidates("best.pt", bundled))
+    blob = blob_of(weights)
+    blob.unlink()
+    old, new = blob.with_name(f"{blob.name}.1.incomplete"), blob.with_name(f"{blob.name}.2.incomplete")
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    first(WeightSources(settings).candidates("best.pt", bundled))
+    assert not old.exists()
+    assert new.exists()  # another process may be writing it
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is no regular file"),
+        (lambda path: path.symlink_to("nothing"), "cannot be read: No such file"),
+        (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels"),
+        (Path.mkdir, "is no regular file"),
+        (lambda path: path.touch() or os.truncate(path, 3 * 10**9), "is too large: at most 2,000 MB"),
+    ],
+)
+def test_what_is_no_file_in_the_weights_folder_means_the_next_source(hub, settings, bundled, make, words):
+    hub.put(REPO, {"best.pt": CONTENT})
+    settings.weights_dir.mkdir()
+    make(settings.weights_dir / "best.pt")
+    weights, (reason,) = first(WeightSources(settings).candidates("best.pt", bundled))
+    assert weights.source == "hub"
+    assert words in reason
+
+
+def test_a_config_that_cannot_be_read_does_not_pass_for_none(tmp_path):
+    (tmp_path / "model.pth").touch()
+    os.mkfifo(tmp_path / "model.yaml")
+    assert local_weights(tmp_path / "model.pth").config == tmp_path / "model.yaml"
+
+
 # Tokens
 
 
@@ -547,6 +788,17 @@ def test_metrics_that_arrive_while_the_app_runs(hub, metrics_settings):
     file = fetch_metrics(metrics_settings, "metrics_yolo.json")
     assert (file.path.read_bytes(), file.revision) == (b"2", new)
     assert "No connection to" in file.note
+
+
+@pytest.mark.parametrize("how", ["announced", "sent", "cached"])
+def test_metrics_over_ten_megabytes_are_not_read(hub, metrics_settings, how):
+    hub.put(METRICS, {"metrics_yolo.json": b" " * 10_000_001}, "dataset")
+    if how == "sent":
+        hub.trouble(trouble.announce(Content_Length="5"), on="HEAD")
+    if how == "cached":
+        sources._metrics_repo(metrics_settings).fetch("metrics_yolo.json", 10**9)
+    with pytest.raises(SourceError, match="is too large: at most 10 MB"):
+        fetch_metrics(metrics_settings, "metrics_yolo.json")
 
 
 def test_no_metrics_within_three_seconds(hub, metrics_settings):

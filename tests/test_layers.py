@@ -15,7 +15,7 @@ PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections", "collector", "files", "shutdown"),
     ("images", "drawing", "matching", "agreement", "calibration", "fusion", "export", "entries", "terminal"),
-    ("hub", "hub_client"),
+    ("hub", "hub_client", "hub_cache"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
     ("consensus", "inference", "batch"),

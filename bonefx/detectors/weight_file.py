@@ -21,8 +21,8 @@ from bonefx.detectors import pickled
 from bonefx.detectors.pickled import Record, Storage, TensorClaim
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.files import open_regular
+from bonefx.hub import MAX_WEIGHTS_BYTES
 
-MAX_BYTES = 2 * 10**9
 MAX_NUMBERS = 500_000_000  # in the tensors of a network; the largest YOLO26 has 60 million
 _MAX_DIRECTORY = 16 * 2**20  # bytes of a ZIP file's table of contents
 
@@ -138,7 +138,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return open_regular(path, MAX_BYTES)
+        return open_regular(path, MAX_WEIGHTS_BYTES)
     except BoneFXError as error:
         raise WeightsError(str(error).rstrip(".")) from error
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bonefx.errors import MetricsError
+from bonefx.errors import MetricsError, SourceError
 from bonefx.evaluation import PROTOCOL, Score, original
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.schema import SCHEMA_VERSION, validate
-from bonefx.files import whole
+from bonefx.files import open_regular, whole
+from bonefx.hub import MAX_METRICS_BYTES
 
 Report = dict[str, Any]
 
@@ -110,9 +111,10 @@ def read(path: Path, detector_id: str = "unknown", detector_name: str = "Unknown
         MetricsError: also when the file cannot be read.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MetricsError(f"The metrics file {path.name} cannot be read: {error.strerror}.") from None
+        with open_regular(path, MAX_METRICS_BYTES) as file:
+            content = file.read()
+    except SourceError as error:
+        raise MetricsError(f"The metrics file {error}") from None
     return loads(content, detector_id, detector_name)
 
 

@@ -5,7 +5,6 @@ A check is a function of a value and its place in the file; it raises `MetricsEr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -14,6 +13,9 @@ from bonefx.errors import MetricsError, quoted
 from bonefx.labels import CLASSES
 
 SCHEMA_VERSION = 5  # 1 to 3 were the original application's; 4 had no strata, calibration and home
+
+MAX_NUMBER = 1e15  # above any count or time; the page computes with what is below
+MAX_TEXT = 5000
 
 Check = Callable[[Any, str], None]
 
@@ -24,25 +26,26 @@ def _fail(where: str, expected: str, value: Any) -> None:
 
 def text(value: Any, where: str) -> None:
     """Any string but the empty one."""
-    if not isinstance(value, str) or not value:
-        _fail(where, "a text", value)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+        _fail(where, f"a text of at most {MAX_TEXT} characters", value)
 
 
-def number(low: float = -math.inf, high: float = math.inf) -> Check:
+def number(low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> Check:
     """A finite number from `low` to `high`."""
 
     def check(value: Any, where: str) -> None:
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        # A comparison takes a whole number of any length, and what is not finite is in no range.
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= MAX_NUMBER:
             _fail(where, "a number", value)
         if not low <= value <= high:
-            _fail(where, f"in [{low}, {high}]", value)
+            _fail(where, f"in [{low:g}, {high:g}]", value)
 
     return check
 
 
 def count(value: Any, where: str) -> None:
     """A whole number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= MAX_NUMBER:
         _fail(where, "a whole number from 0 on", value)
 
 

@@ -6,6 +6,7 @@ known has become old, and the page shows what there is.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from bonefx.evaluation.store import Store
 from bonefx.hub import fetch_metrics
 from bonefx.inference import CHOICES, Outcome
 from bonefx.settings import Settings, packaged
+
+_log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 300.0
 """How old the Hub's answer may become while somebody looks."""
@@ -243,6 +246,9 @@ class MetricsStore:
                     answer: Entry | str = self._fetch(spec)
                 except BoneFXError as error:
                     answer = str(error)
+                except Exception as error:  # the file is others', and the next models' must be asked for
+                    _log.error("metrics of %s could not be read", spec.name, exc_info=error)
+                    answer = f"The Hub's file cannot be read ({type(error).__name__}); the log has details."
                 self._hub = {**self._hub, spec.id: answer}
             self._load_packaged()  # whoever evaluates beside a running app sees the new figures too
         finally:

@@ -73,3 +73,10 @@ def test_published_figures_are_packaged(name, hits):
     assert (point["n"], point["lesions"], found["dataset"]["images"]) == (hits, 204, 348)
     mean = sum(row["ap"] for row in found["coco"]["per_class"]) / len(CLASSES)
     assert found["coco"]["ap"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan")])
+def test_version_3_with_numbers_that_are_none(value):
+    text = json.dumps({**V3, "froc_curve": [{"fp_per_image": value, "sensitivity": 0.5}]})
+    with pytest.raises(MetricsError, match="fp_per_image must be a number"):
+        report.loads(text)

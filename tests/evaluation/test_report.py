@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
 import pytest
 
@@ -83,6 +84,7 @@ def test_a_missing_field_is_named(measured, path):
         (b"\xff\xfe", "not JSON"),
         ("<html>", "not JSON"),
         ("[" * 100_000, "not JSON"),  # nested too deep for the parser
+        ("9" * 5000, "not JSON"),  # more digits than Python reads
         ("[]", "must be an object"),
         ("{}", "schema_version None"),
         ('{"version": 2}', "schema_version None"),
@@ -91,6 +93,40 @@ def test_a_missing_field_is_named(measured, path):
 def test_what_is_no_metrics_file(text, message):
     with pytest.raises(MetricsError, match=message):
         report.loads(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**400, -(10**400), 10**16, 1e300, float("inf"), float("-inf"), float("nan"), True, "1", [1], None],
+)
+def test_numbers_that_are_none_to_compute_with(measured, value):
+    changed = json.loads(json.dumps(measured))
+    changed["froc"]["any_fracture"]["points"][0]["fp_per_image"] = value
+    with pytest.raises(MetricsError, match=r"points\[0\]\.fp_per_image must be a number"):
+        report.loads(json.dumps(changed))
+    changed = json.loads(json.dumps(measured))
+    changed["image_level"]["positive"] = value
+    with pytest.raises(MetricsError, match=r"image_level\.positive must be a whole number"):
+        report.loads(json.dumps(changed))
+
+
+def test_a_text_that_is_a_book(measured):
+    with pytest.raises(MetricsError, match=r"notes\[0\] must be a text of at most"):
+        report.loads(json.dumps({**measured, "notes": ["x" * 10_000]}))
+
+
+def fill(path):
+    path.touch()
+    os.truncate(path, 10_000_001)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"), [(fill, "too large: at most 10 MB"), (os.mkfifo, "no regular file")]
+)
+def test_a_file_that_is_not_read(tmp_path, make, words):
+    make(tmp_path / "metrics.json")
+    with pytest.raises(MetricsError, match=words):
+        report.read(tmp_path / "metrics.json")
 
 
 def test_a_file_that_is_not_there(tmp_path):
