@@ -6,21 +6,24 @@ Research and education. Not a medical device.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
+    from bonefx.images import Radiograph
+    from bonefx.notebook import Comparison, Result
+
 # A program that sets up no logging gets none of ours: tracebacks are for logs, not for people.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
-__all__ = ["detect"]
+__all__ = ["compare", "detect"]
 
 
-def detect(image: str | Path | np.ndarray, model: str = "yolo", threshold: float = 0.25) -> dict[str, Any]:
+def detect(image: str | Path | np.ndarray, model: str = "yolo", threshold: float = 0.25) -> Result:
     """Detect fractures in one radiograph.
 
     Args:
@@ -30,21 +33,58 @@ def detect(image: str | Path | np.ndarray, model: str = "yolo", threshold: float
         threshold: lowest score of a detection that is returned.
 
     Returns:
-        The result that the API gives too: `detections` with `label`, `class_id`, `score` and `box` in
-        pixels of the image, and beside them the weights, runtime and timings that they come from.
+        The result that the API gives too, a dict: `detections` with `label`, `class_id`, `score` and `box` in
+        pixels of the image, and beside them the weights, runtime and timings that they come from. A notebook
+        shows it as a picture and a table; `to_dataframe` and `to_supervision` make other tools' types of it.
 
     Raises:
         bonefx.errors.BoneFXError: the image cannot be read, an argument is out of range, or no weights
             of the model could be used.
     """
-    import os
-
-    from bonefx import images, inference
+    from bonefx import inference
     from bonefx.errors import BoneFXError
+    from bonefx.notebook import Result
 
     threshold = inference.check_threshold(threshold)
-    read = images.read if isinstance(image, (str, os.PathLike)) else images.from_array
-    (outcome,) = inference.run(read(image), [model])
+    radiograph = _read(image)
+    (outcome,) = inference.run(radiograph, [model])
     if outcome.error is not None:
         raise BoneFXError(outcome.error)
-    return outcome.to_result(threshold)
+    return Result(outcome.to_result(threshold), radiograph)
+
+
+def compare(image: str | Path | np.ndarray, threshold: float = 0.25) -> Comparison:
+    """Detect fractures in one radiograph with every model, side by side.
+
+    Args:
+        image, threshold: as `detect` takes them.
+
+    Returns:
+        What `/compare` answers too, a dict: `results` with one result a model, and `agreement` with which
+        detections of the models are on the same place, or None after a failure. A model that failed has
+        `error` in place of `detections`. A notebook shows it as a picture and a table.
+
+    Raises:
+        bonefx.errors.BoneFXError: the image cannot be read, or the threshold is out of range.
+    """
+    from bonefx import inference
+    from bonefx.detectors import MODELS
+    from bonefx.notebook import Comparison, Result
+
+    threshold = inference.check_threshold(threshold)
+    radiograph = _read(image)
+    outcomes = inference.run(radiograph, list(MODELS))
+    answer = {
+        "schema_version": inference.SCHEMA_VERSION,
+        "results": [Result(outcome.to_result(threshold), radiograph) for outcome in outcomes],
+        "agreement": inference.agreement_of(outcomes, [threshold] * len(outcomes)),
+    }
+    return Comparison(answer, radiograph)
+
+
+def _read(image: str | Path | np.ndarray) -> Radiograph:
+    import os
+
+    from bonefx import images
+
+    return (images.read if isinstance(image, (str, os.PathLike)) else images.from_array)(image)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bonefx.files import whole
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.inference import Outcome
+from bonefx.interchange import FORMAT_TITLES, FORMATS
 from bonefx.settings import NOTICE
 
 Put = Callable[[str, bytes], None]
@@ -103,8 +104,13 @@ def run(
             yield Row(entry.name, tuple(answer(outcomes)), radiograph)
 
 
-def save_folder(rows: Iterable[Row], folder: Path) -> Iterator[Row]:
+def save_folder(rows: Iterable[Row], folder: Path, formats: Collection[str] = ()) -> Iterator[Row]:
     """Write what a person takes away into a folder, while the rows pass through; see `save_archive`.
+
+    Args:
+        rows: from `run`.
+        folder: where to; it is made.
+        formats: of `interchange.FORMATS`, each written into a folder of its name.
 
     Raises:
         OSError: a file cannot be written. It is named, and no part of it is left.
@@ -116,7 +122,7 @@ def save_folder(rows: Iterable[Row], folder: Path) -> Iterator[Row]:
         with whole(path) as file:
             file.write(content)
 
-    yield from _save(rows, put)
+    yield from _save(rows, put, formats)
 
 
 def save_archive(rows: Iterable[Row], path: Path) -> Iterator[Row]:
@@ -133,10 +139,10 @@ def save_archive(rows: Iterable[Row], path: Path) -> Iterator[Row]:
             # A member made like this has a fixed date: the same results give the same archive.
             archive.writestr(zipfile.ZipInfo(name), content, compress_type=kind)
 
-        yield from _save(rows, put)
+        yield from _save(rows, put, FORMATS)
 
 
-def _save(rows: Iterable[Row], put: Put) -> Iterator[Row]:
+def _save(rows: Iterable[Row], put: Put, formats: Collection[str]) -> Iterator[Row]:
     results: list[dict[str, Any]] = []
     pictures: dict[str, str] = {}
     complete = False
@@ -156,7 +162,10 @@ def _save(rows: Iterable[Row], put: Put) -> Iterator[Row]:
         head = {"schema_version": inference.SCHEMA_VERSION, "complete": complete, "pictures": pictures}
         put("results.json", export.to_json(results, **head).encode())
         put("results.csv", export.to_csv(results).encode())
-        put("README.txt", _readme(results, complete).encode())
+        for name in formats:
+            for path, text in FORMATS[name](results):
+                put(path, text.encode())
+        put("README.txt", _readme(results, complete, formats).encode())
 
 
 def _file_name(name: str) -> str:
@@ -165,7 +174,8 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._")[:60] or "image"
 
 
-def _readme(results: Sequence[Mapping[str, Any]], complete: bool) -> str:
+def _readme(results: Sequence[Mapping[str, Any]], complete: bool, formats: Collection[str]) -> str:
+    titles = [(name, FORMAT_TITLES[name]) for name in formats]
     made_by = dict.fromkeys(
         f"- {result['model']}: {export.weights_in_words(result)}, threshold {result['threshold']:.4g}"
         for result in results
@@ -178,7 +188,8 @@ def _readme(results: Sequence[Mapping[str, Any]], complete: bool) -> str:
         f"BoneFX {__version__}: fracture detection on upper-limb radiographs.\n{NOTICE}",
         "annotated/    each image with the detections drawn in, numbered in the order of the batch\n"
         "results.json  one result for each image and model; `pictures` names the files of annotated/\n"
-        "results.csv   the same as a table: a row for each detection, or one that says there is none",
+        "results.csv   the same as a table: a row for each detection, or one that says there is none"
+        + "".join(f"\n{name + '/':<14}the same for tools that read {title}" for name, title in titles),
         "Made by (weights, where they came from, start of their SHA-256):\n" + "\n".join(made_by),
         "No result:\n" + "\n".join(failed),
         "An image without a detection above the threshold is not an image without a fracture.",

@@ -14,6 +14,7 @@ from bonefx import batch, entries
 from bonefx.detectors import MODELS
 from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES, Outcome
+from bonefx.interchange import FORMATS
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
 from bonefx.terminal import Stopped, replace_line, say, stoppable
 
@@ -32,11 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write results.json, results.csv and each image with its boxes into this folder",
     )
+    parser.add_argument(
+        "--format",
+        action="append",
+        choices=FORMATS,
+        default=[],
+        dest="formats",
+        help="with --out: also write the results for other tools; can be given several times",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; its exit status: 1 if an image could not be read or a model failed."""
+    if options.formats and options.out is None:
+        raise RequestError("--format says what is written into a folder: give that with --out.")
     if options.out is not None and realpath(options.out) in map(realpath, options.files):
         raise RequestError(f"--out is {options.out} itself, whose images are read. Choose another folder.")
     found = entries.collect(options.files, limited=False, leave_out=options.out)
@@ -78,7 +89,11 @@ def _rows(
 
     model_ids = list(MODELS) if options.model == "both" else [options.model]
     rows = batch.run(found, model_ids, answer, progress=progress)
-    return rows if options.out is None else batch.save_folder(rows, options.out)
+    return (
+        rows
+        if options.out is None
+        else batch.save_folder(rows, options.out, tuple(dict.fromkeys(options.formats)))
+    )
 
 
 def _threshold(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bonefx import agreement
 from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS, Consensus
 from bonefx.detections import Detections
@@ -155,6 +156,13 @@ def run(
         notes = (*radiograph.notes, *values.pop("notes"))
         outcomes[CONSENSUS.id] = Outcome(**facts, model=CONSENSUS.id, notes=notes, **values)
     return tuple(outcomes[model_id] for model_id in model_ids)
+
+
+def agreement_of(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> dict[str, Any] | None:
+    """Where the first two models agree, each above its own threshold; None after a failure."""
+    pairs = zip(outcomes, thresholds, strict=True)
+    shown = [(o.model, o.detections.above(level)) for o, level in pairs if o.detections is not None]
+    return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
 
 
 def _runs(model_id: str) -> tuple[str, ...]:

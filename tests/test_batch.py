@@ -323,9 +323,17 @@ def test_a_batch_that_ends_early_keeps_what_is_finished(mixed, registry, tmp_pat
     else:
         with pytest.raises(Enough):
             next(rows)
+    formats = ["coco/images.json", "coco/yolo.json", "yolo/data.yaml", "yolo/yolo/a/x.txt"]
+    formats += ["label-studio/config.xml", "label-studio/tasks.json"]
     with zipfile.ZipFile(path) as file:
         assert file.testzip() is None
-        assert file.namelist() == ["annotated/002-x.png", "results.json", "results.csv", "README.txt"]
+        assert file.namelist() == [
+            "annotated/002-x.png",
+            "results.json",
+            "results.csv",
+            *formats,
+            "README.txt",
+        ]
         results = json.loads(file.read("results.json"))
         assert "ended early" in file.read("README.txt").decode()
     assert results["complete"] is False
@@ -337,7 +345,7 @@ def test_all_of_it_is_written(mixed, registry, tmp_path, kind):
     rows = batch.run(collect([mixed]), ["yolo", "consensus"], at(0.0), registry)
     out = tmp_path / "out"
     if kind == "folder":
-        names = [row.name for row in batch.save_folder(rows, out)]
+        names = [row.name for row in batch.save_folder(rows, out, ["yolo"])]
     else:
         names = [row.name for row in batch.save_archive(rows, tmp_path / "out.zip")]
         with zipfile.ZipFile(tmp_path / "out.zip") as file:
@@ -346,7 +354,12 @@ def test_all_of_it_is_written(mixed, registry, tmp_path, kind):
     assert len(names) == 4
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     pictures = ["annotated/002-x.png", "annotated/003-x.png", "annotated/004-b.png"]
-    assert written == ["README.txt", *pictures, "results.csv", "results.json"]
+    texts = [f"{model}/{name}.txt" for model in ("consensus", "yolo") for name in ("a/x", "b/x", "ä b")]
+    texts = sorted(f"yolo/{name}" for name in ("data.yaml", *texts))
+    others = ["coco/consensus.json", "coco/images.json", "coco/yolo.json"]
+    others += ["label-studio/config.xml", "label-studio/tasks.json"]
+    formats = texts if kind == "folder" else sorted(others + texts)
+    assert written == sorted(["README.txt", *pictures, "results.csv", "results.json", *formats])
     results = json.loads((out / "results.json").read_text("utf-8"))
     assert (results["schema_version"], results["notice"], results["complete"]) == (1, NOTICE, True)
     assert results["pictures"] == dict(zip(("a/x.png", "b/x.dcm", "ä b.png"), pictures, strict=True))

@@ -50,12 +50,18 @@ def test_a_folder_becomes_a_folder_of_results(folder):
 def test_an_archive_and_a_file_together_without_what_was_written_before(folder):
     with zipfile.ZipFile(folder / "arms.zip", "w") as file:
         file.write(folder / "arms" / "elbow-1.png", "elbow-1.png")
-    more = ("--model", "yolo", "--json", "--out", "out")
+    more = ("--model", "yolo", "--json", "--out", "out", "--format", "coco", "--format", "label-studio")
     done = run(folder, "detect", "arms.zip", "arms/left/humerus-2.dcm", *more)
     assert (done.returncode, done.stderr) == (0, "")
     results = json.loads(done.stdout)
     assert [result["image"] for result in results] == ["arms.zip/elbow-1.png", "humerus-2.dcm"]
-    assert json.loads((folder / "out" / "results.json").read_text("utf-8"))["results"] == results
+    out = folder / "out"
+    assert json.loads((out / "results.json").read_text("utf-8"))["results"] == results
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
+        "annotated",
+        "coco",
+        "label-studio",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,7 @@ def test_an_archive_and_a_file_together_without_what_was_written_before(folder):
     [
         (("arms", "--out", "arms"), "Choose another folder"),
         (("empty", "--out", "out"), "There is no file"),
+        (("arms", "--format", "coco"), "give that with --out"),
     ],
 )
 def test_what_cannot_be_done_is_a_sentence(folder, arguments, words):

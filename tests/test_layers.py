@@ -14,11 +14,12 @@ import bonefx
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections", "collector", "files", "shutdown"),
-    ("images", "drawing", "matching", "agreement", "calibration", "fusion", "export", "entries", "terminal"),
+    ("images", "drawing", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
+    ("export", "interchange"),
     ("hub", "hub_client", "hub_cache"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    ("consensus", "inference", "batch"),
+    ("consensus", "inference", "batch", "notebook"),
     ("evaluation.run", "evaluation.predict", "evaluation.consensus", "evaluation.calibration"),
     ("training", "benchmark", "phantoms", "commands", "detect_command"),
     ("ui", "__main__"),

@@ -16,7 +16,7 @@ from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
 from bonefx.ui.inputs import checked
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
-from bonefx.ui.operating import Cut, agreement_of
+from bonefx.ui.operating import Cut
 from bonefx.ui.visitors import FORGOTTEN, Visitors
 
 MODEL_QUEUE = "models"
@@ -97,7 +97,7 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         results, scores = cut.results(
             outcomes, lambda outcome: store.report_for(outcome, FIRST_ANSWER_SECONDS)
         )
-        return results, agreement_of(outcomes, scores)
+        return results, inference.agreement_of(outcomes, scores)
 
     def detect(
         image: str | None,

@@ -20,7 +20,7 @@ from bonefx import export, images, inference
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.inference import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD
-from bonefx.ui.operating import agreement_of, result_above
+from bonefx.ui.operating import result_above
 from bonefx.ui.session import DOWNLOADS, Session
 
 KINDS = {"png": "Annotated PNG", "json": "JSON", "csv": "CSV"}
@@ -89,7 +89,7 @@ def write(session: Session, kind: str, name: str, model_ids: Sequence[str], thre
     elif kind == "csv":
         path.write_text(export.to_csv(results), encoding="utf-8")
     else:
-        more = {"agreement": agreement_of(outcomes, levels)} if len(outcomes) == 2 else {}
+        more = {"agreement": inference.agreement_of(outcomes, levels)} if len(outcomes) == 2 else {}
         text = export.to_json(results, schema_version=inference.SCHEMA_VERSION, **more)
         path.write_text(text, encoding="utf-8")
     return path

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bonefx import agreement
 from bonefx.errors import RequestError, quoted
 from bonefx.evaluation.report import Report, operating_point, threshold_for
 from bonefx.inference import CHOICES, Outcome, check_threshold
@@ -139,13 +138,6 @@ def result_above(outcome: Outcome, threshold: float) -> dict[str, Any]:
             "At no score does this model make so few false positives per image: no detection is shown."
         )
     return result
-
-
-def agreement_of(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> dict[str, Any] | None:
-    """Where the first two models agree, each above its own threshold; None after a failure."""
-    pairs = zip(outcomes, thresholds, strict=True)
-    shown = [(o.model, o.detections.above(level)) for o, level in pairs if o.detections is not None]
-    return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
 
 
 def _describe(report: Report, rate: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -32,9 +33,25 @@ def in_a_checkout_without_the_hub(monkeypatch):
 
 
 def test_without_a_server(capsys):
-    (code,) = [code for code in PYTHON if "bonefx.detect" in code]
+    (code,) = [code for code in PYTHON if 'print(result["weights"]' in code]
     exec(compile(code, "README.md", "exec"), {})
     assert "Not a medical device." in capsys.readouterr().out
+
+
+def test_with_supervision(monkeypatch):
+    import supervision
+
+    shown = []
+    monkeypatch.setattr(supervision, "plot_image", shown.append)  # it waits until its window is closed
+    (code,) = [code for code in PYTHON if "supervision" in code]
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert (shown[0] != names["result"].radiograph.rgb).any()
+
+
+def test_recipes_for_other_tools_are_four_statements():
+    recipes = [code for code in PYTHON if re.search("supervision|fiftyone|label_studio", code)]
+    assert [len(ast.parse(code).body) for code in recipes] == [4, 4, 4]
 
 
 def test_with_a_client(app_address, capsys):
@@ -70,7 +87,7 @@ def test_every_environment_variable_is_listed():
     source = (ROOT / "bonefx" / "settings.py").read_text(encoding="utf-8")
     read = set(re.findall(r'get\(\s*"([A-Z_]+)"', source))
     assert len(read) > 10
-    read -= {"SPACES_ZERO_GPU"}  # the platform's own
+    read -= {"SPACES_ZERO_GPU", "SPACE_HOST"}  # the platform's own
     assert [name for name in read if f"`{name}" not in SETTINGS] == []
 
 
