@@ -7,6 +7,7 @@ and Python's warning filters, which are switched meanwhile, belong to the whole 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import stat
 import threading
@@ -21,13 +22,15 @@ import numpy as np
 
 from bonefx.errors import ImageError
 from bonefx.images import raster
-from bonefx.images.pixels import MAX_PIXELS, Picture, check_size, show
+from bonefx.images.pixels import MAX_PIXELS, Picture, Plan, check_size, show
 from bonefx.images.plausible import unlike_radiograph
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Radiograph", "from_array", "read", "unlike_radiograph"]
 
 MAX_BYTES = 64 * 1024 * 1024
 
+_MAX_WORK = 64_000_000
+"""Bytes of samples that are gone through in this process: half a second or less."""
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -68,16 +71,8 @@ def read(path: str | Path) -> Radiograph:
             Its text never quotes the file's content.
     """
     data = _load(path)
-    with _ONE_AT_A_TIME, _silence():
-        try:
-            picture = _decode(data)
-        except ImageError:
-            raise
-        except Exception:
-            picture = None  # the error is raised outside: a decoder's text may quote a patient's tag
-    if picture is None:
-        raise ImageError("This image file is damaged or cut off. Export it again from where it came from.")
-    return Radiograph(picture.rgb, picture.grey, Path(path).name, picture.notes)
+    picture = _decode(data)
+    return Radiograph(picture.rgb, picture.grey, Path(path).name, _notes(picture))
 
 
 def from_array(array: np.ndarray, name: str = "array") -> Radiograph:
@@ -100,7 +95,7 @@ def from_array(array: np.ndarray, name: str = "array") -> Radiograph:
         )
     check_size(array.shape[1], array.shape[0])
     picture = show(np.array(array, order="C"))
-    return Radiograph(picture.rgb, picture.grey, name)
+    return Radiograph(picture.rgb, picture.grey, name, _notes(picture))
 
 
 def _load(path: str | Path) -> bytes:
@@ -147,11 +142,46 @@ def _silence() -> Iterator[None]:
 
 
 def _decode(data: bytes) -> Picture:
-    if not _is_dicom(data):
-        return raster.decode(data)
-    from bonefx.images import dicom  # pydicom takes half a second to import, and few need it
+    """Here, or in a process of its own if it can be too much work."""
+    picture = decode_here(data, _MAX_WORK)
+    if picture is None:
+        from bonefx.images import apart
 
-    return dicom.decode(data)
+        picture = apart.decode(data)
+    return picture
+
+
+def decode_here(data: bytes, limit: float = math.inf) -> Picture | None:
+    """Decode a file in this process, if that is no more than so many bytes of samples; else None.
+
+    Raises:
+        ImageError: as `read`, or it takes more memory than there is.
+    """
+    with _ONE_AT_A_TIME, _silence():
+        try:
+            plan = _plan(data)
+            return plan.decode() if plan.work <= limit else None
+        except ImageError:
+            raise
+        except MemoryError:
+            error = "Reading this image takes more memory than there is. Make it smaller, or save it as PNG."
+        except Exception:
+            error = "This image file is damaged. Export it again from where it came from."
+    raise ImageError(error)  # outside: a decoder's own text may quote a patient's tag
+
+
+def _plan(data: bytes) -> Plan:
+    if not _is_dicom(data):
+        return raster.plan(data)
+    from bonefx.images import dicom  # pydicom takes a while to import, and few need it
+
+    return dicom.plan(data)
+
+
+def _notes(picture: Picture) -> tuple[str, ...]:
+    if picture.rgb.min() == picture.rgb.max():
+        return (*picture.notes, "the picture is all of one grey: there is nothing to see in it")
+    return picture.notes
 
 
 def _is_dicom(data: bytes) -> bool:

@@ -93,6 +93,12 @@ class Jpeg:
         return True if len(sampled) > 1 else None
 
     @property
+    def work(self) -> int:
+        """Bytes of samples to go through to decode it: each scan after the first of a component is a pass."""
+        passes = max(len(self.scans) - len(self.components) + 1, 1) * (1 if self.whole else 1 + len(_ENDINGS))
+        return self.width * self.height * len(self.components) * passes
+
+    @property
     def is_covered(self) -> bool:
         """Whether its scans, the last included, go over every bit of every component."""
         ids = {each[0] for each in self.components}
@@ -210,21 +216,49 @@ def decode(
     if not jpeg.is_covered:
         raise ImageError(CUT_OFF.format("a large part"))
     stream = start + jpeg.clean.rstrip(b"\0")  # a download that broke off can be filled up with zeros
-    shown = decoder(stream + end)
-    height = 8 * max((v for _, _, v in jpeg.components), default=1)
-    width = 8 * max((h for _, h, _ in jpeg.components), default=1)
-    if len(jpeg.components) == 1:
-        height = width = 8
-    band, column = _first_change(shown, [decoder(stream + more + end) for more in _ENDINGS], height, width)
-    across, down = -(-shown.shape[1] // width), -(-shown.shape[0] // height)
-    missing = 1 - (band * across + column) / (across * down)
+    try:
+        shown, *others = (decoder(stream + more + end) for more in (b"", *_ENDINGS))
+    except Exception:
+        shown = None  # raised outside: a decoder's text may quote the file
+    if shown is None:
+        raise ImageError(CUT_OFF.format("a part"))
+    height, width = _unit(jpeg)
+    top, left = _first_change(shown, others, height, width)
+    rest = (shown.shape[1] - left) * min(height, shown.shape[0] - top)
+    missing = (rest + shown.shape[1] * max(shown.shape[0] - top - height, 0)) / (
+        shown.shape[0] * shown.shape[1]
+    )
     if missing > MAX_MISSING:
         raise ImageError(CUT_OFF.format(f"{100 * missing:.0f} %"))
     if len(jpeg.scans) == 1:
-        shown = shown.copy()
-        shown[band * height : (band + 1) * height, column * width :] = 0
-        shown[(band + 1) * height :] = 0
+        shown[top : top + height, left:] = 0
+        shown[top + height :] = 0
     return shown, max(missing, 1e-6)
+
+
+def _unit(jpeg: Jpeg) -> tuple[int, int]:
+    """Height and width in pixels of what is coded together (MCU; of lossless processes, a sample)."""
+    size = 8 if jpeg.process in (*_SEQUENTIAL, *_PROGRESSIVE) else 1
+    if len(jpeg.components) == 1:
+        return size, size
+    return size * max(v for _, _, v in jpeg.components), size * max(h for _, h, _ in jpeg.components)
+
+
+def _first_change(shown: np.ndarray, others: list[np.ndarray], height: int, width: int) -> tuple[int, int]:
+    """Top and left of the first coding unit in which pictures differ; one row below if none does.
+
+    The last row and column of a unit do not count: upsampled colours mix them with their neighbours'.
+    """
+    down, across = -(-shown.shape[0] // height), -(-shown.shape[1] // width)
+    changed = np.zeros((down * height, across * width), bool)
+    for other in others:
+        changed[: shown.shape[0], : shown.shape[1]] |= (
+            (shown != other).reshape(*shown.shape[:2], -1).any(axis=2)
+        )
+    units = changed.reshape(down, height, across, width)
+    places = np.flatnonzero(units[:, : max(height - 1, 1), :, : max(width - 1, 1)].any(axis=(1, 3)))
+    first = int(places[0]) if places.size else down * across
+    return first // across * height, first % across * width
 
 
 def _adobe(jpeg: Jpeg, ycbcr: bool) -> bytes:
@@ -233,16 +267,3 @@ def _adobe(jpeg: Jpeg, ycbcr: bool) -> bytes:
         return b""
     transform = int(ycbcr) if len(jpeg.components) == 3 else jpeg.transform
     return b"" if transform is None else b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
-
-
-def _first_change(shown: np.ndarray, others: list[np.ndarray], height: int, width: int) -> tuple[int, int]:
-    """Row and column of the first coding unit in which pictures differ; one row below if none does."""
-    first = -(-shown.shape[0] // height), 0
-    for other in others:
-        differs = (shown != other).reshape(*shown.shape[:2], -1).any(axis=2)
-        rows = np.flatnonzero(differs.any(axis=1))
-        if rows.size:
-            band = rows[0] // height
-            columns = np.flatnonzero(differs[band * height : (band + 1) * height].any(axis=0))
-            first = min(first, (int(band), int(columns[0] // width)))
-    return first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,22 @@ PERCENTILES = (0.5, 99.5)
 """The window of samples that come without one: it leaves out burnt-in markers and dead pixels."""
 
 _LEVELS = 65536
+_BAND = 4_000_000  # samples
 
 Curve = Callable[[np.ndarray], np.ndarray]
 """Maps sample values (n,) to as many values."""
+
+
+class Plan(NamedTuple):
+    """How a file is decoded, once its structure has been walked over.
+
+    Attributes:
+        work: bytes of samples to go through, over all passes; infinite if what decodes them has no bound.
+        decode: does it.
+    """
+
+    work: float
+    decode: Callable[[], Picture]
 
 
 class Picture(NamedTuple):
@@ -51,21 +64,46 @@ def missing_note(share: float) -> str:
 def show(samples: np.ndarray) -> Picture:
     """A picture of plain samples: 8 bits as they are, 16 bits windowed, alpha over black.
 
+    Alpha that is 0 everywhere is passed over, with a note: viewers without alpha show such a picture.
+
     Args:
-        samples: uint8 or uint16, (h, w), (h, w, 3) or (h, w, 4) in RGB order.
+        samples: uint8 or uint16, (h, w), (h, w, 2) grey with alpha, (h, w, 3) or (h, w, 4) in RGB order.
     """
-    if samples.ndim == 3 and samples.shape[2] == 4:
-        full = np.iinfo(samples.dtype).max
-        alpha = samples[..., 3:].astype(np.uint32)
-        samples = ((samples[..., :3] * alpha + full // 2) // full).astype(samples.dtype)
+    notes: tuple[str, ...] = ()
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        if samples[..., -1].any():
+            samples = _over_black(samples)
+        else:
+            samples, notes = samples[..., :-1], ("transparent all over: shown without its transparency",)
+    if samples.ndim == 3 and (samples.shape[2] == 1 or (samples.dtype == np.uint16 and _is_grey(samples))):
+        samples = samples[..., 0]
     grey = None
     if samples.dtype == np.uint16:
-        if samples.ndim == 3 and (samples == samples[..., :1]).all():
-            samples = samples[..., 0]
         samples, grey = render(samples)
     if samples.ndim == 3:
-        return Picture(np.ascontiguousarray(samples), None)
-    return Picture(spread(samples), grey)
+        return Picture(np.ascontiguousarray(samples), None, notes)
+    return Picture(spread(samples), grey, notes)
+
+
+def _over_black(samples: np.ndarray) -> np.ndarray:
+    """Without the last channel, alpha, by which the others are multiplied."""
+    full = np.iinfo(samples.dtype).max
+    out = np.empty((*samples.shape[:2], samples.shape[2] - 1), samples.dtype)
+    for rows, target in zip(_bands(samples), _bands(out), strict=True):
+        alpha = rows[..., -1:].astype(np.uint32)
+        target[:] = (rows[..., :-1] * alpha + full // 2) // full
+    return out
+
+
+def _is_grey(samples: np.ndarray) -> bool:
+    return all((rows[..., 1:] == rows[..., :1]).all() for rows in _bands(samples))
+
+
+def _bands(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of so many rows that what is computed from one is small beside a large picture."""
+    step = max(1, _BAND * array.shape[0] // max(array.size, 1))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
 
 
 def spread(shown: np.ndarray) -> np.ndarray:
@@ -136,8 +174,17 @@ def _index(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _percentile_line(index: np.ndarray, meaning: np.ndarray, present: list[int]) -> np.ndarray:
-    ends = np.interp(np.percentile(index, PERCENTILES), np.arange(len(meaning)), meaning)
+    ends = np.interp(_percentiles(index, len(meaning)), np.arange(len(meaning)), meaning)
     if ends[0] == ends[1]:  # nearly all of one value: what differs must still show
         ends = meaning[present]
     low, high = np.sort(ends)
     return (meaning - low) / ((high - low) or 1)
+
+
+def _percentiles(index: np.ndarray, levels: int) -> np.ndarray:
+    """What `np.percentile` gives, from counts: it would sort a copy of all samples."""
+    counts = sum(np.bincount(rows.ravel(), minlength=levels) for rows in _bands(index))
+    upto = np.cumsum(counts)
+    places = np.array(PERCENTILES) / 100 * (index.size - 1)
+    below, above = (np.searchsorted(upto, rank(places), side="right") for rank in (np.floor, np.ceil))
+    return below + (above - below) * (places - np.floor(places))

@@ -1,24 +1,29 @@
-"""The first picture of a PNG, JPEG, WebP, BMP or TIFF file, by Pillow."""
+"""The first picture of a PNG, JPEG, WebP, BMP or TIFF file, by Pillow.
+
+Each file is walked over first, which bounds what decoding it costs, and gives Pillow a file without anything
+but its picture.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from struct import unpack_from
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from bonefx.errors import ImageError
-from bonefx.images.jpeg import MAX_SCANS
-from bonefx.images.pixels import Picture, check_size, render, show, spread
+from bonefx.images import bmp, jpeg, png, tiff
+from bonefx.images.orientation import read as read_orientation
+from bonefx.images.orientation import upright
+from bonefx.images.pixels import Picture, Plan, check_size, missing_note, render, show, spread
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_MAX_PAGES = 1000  # that are counted: a small file can claim millions
-_WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation, tag 262
+_MAX_CHUNKS = 10_000  # of a WebP file
+_RLE_COST = 30  # a byte of a run-length BMP costs as much as so many of a picture
 
 _ADVICE = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM file."
 _KINDS = (
@@ -41,32 +46,175 @@ _KINDS = (
 )
 
 
-def decode(data: bytes) -> Picture:
-    """Decode the first picture of a file, upright.
+_UNREADABLE = (
+    "This {} file is damaged, or stores its picture in a way that is not read here. Save it again as PNG."
+)
+
+
+def plan(data: bytes) -> Plan:
+    """What decoding the first picture of a file costs, and how it is done.
 
     Raises:
-        ImageError: too large, or of a kind that is not read here.
-        Exception: whatever Pillow makes of a damaged file.
+        ImageError: too large, cut off, or of a kind that is not read here.
     """
-    is_tiff = data[:2] in (b"II", b"MM")
-    if is_tiff:  # Pillow only warns of a directory that is cut off
-        warnings.filterwarnings("error", message="Truncated File Read|Corrupt EXIF data")
-    with _muted_libtiff() if is_tiff else nullcontext():
-        image = _open(data)
-        notes = _count(image)
-        inverted = is_tiff and image.tag_v2.get(262) == _WHITE_IS_ZERO
-        low_bytes = _low_bytes(image, data)
-        image.load()
-        _turn_upright(image)
-        if low_bytes is not None:
-            _turn_upright(low_bytes)
-            rgb, grey, _ = show(np.asarray(image) * np.uint16(256) + np.asarray(low_bytes))
-        elif image.mode.startswith(("I", "F")):
-            shown, grey = render(np.array(image), invert=inverted)
-            rgb = spread(shown)
+    if data.startswith(png.START):
+        return _png(png.walk(data))
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg(jpeg.walk(data))
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tiff(tiff.walk(data))
+    if data[:2] == b"BM":
+        return _bmp(data)
+    for at, start, kind in _KINDS:
+        if data[:64].lstrip().startswith(start, at):
+            raise ImageError(f"This is {kind}, and try again.")
+    raise ImageError(f"This is not an image that can be read here, or its beginning is damaged. {_ADVICE}")
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    try:
+        return Image.open(BytesIO(data), formats=(kind,))
+    except Exception:
+        raise ImageError(_UNREADABLE.format(kind)) from None
+
+
+def _png(file: png.Png) -> Plan:
+    check_size(file.width, file.height)
+    passes = 2 if file.bits == 16 and file.channels > 2 else 1
+
+    def decode() -> Picture:
+        notes = (f"first of {file.frames} frames",) if file.frames > 1 else ()
+        image = _opened(file.clean, "PNG")
+        if file.bits == 16 and file.channels == 2:  # to Pillow 8 bits of four channels, of which it keeps all
+            image.tile = [
+                tile._replace(args=("RGBA", *tile.args[1:]) if isinstance(tile.args, tuple) else "RGBA")
+                for tile in image.tile
+            ]
+            samples = np.asarray(image).view(">u2").astype(np.uint16)
         else:
-            rgb, grey = _rgb(image), None
-    return Picture(rgb, grey, notes)
+            samples = _samples(image, lambda: _opened(file.clean, "PNG"))
+        return _turned(show(samples), read_orientation(file.exif, file.xmp), notes)
+
+    return Plan(file.width * file.height * file.channels * max(file.bits, 8) // 8 * passes, decode)
+
+
+def _jpeg(file: jpeg.Jpeg) -> Plan:
+    check_size(file.width, file.height)
+    if not file.is_plain:
+        raise ImageError(_UNREADABLE.format("JPEG"))
+
+    def decode() -> Picture:
+        samples, missing = jpeg.decode(file, _jpeg_samples, file.is_ycbcr is not False)
+        notes = (missing_note(missing),) if missing else ()
+        return _turned(show(samples), read_orientation(file.exif, file.xmp), notes)
+
+    return Plan(file.work, decode)
+
+
+def _jpeg_samples(data: bytes) -> np.ndarray:
+    image = _opened(data, "JPEG")
+    return np.array(image if image.mode == "L" else image.convert("RGB"))
+
+
+def _webp(data: bytes) -> Plan:
+    chunks, at = {}, 12
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > len(data):
+            break
+        kind, length = unpack_from("<4sI", data, at)
+        chunks.setdefault(kind, memoryview(data)[at + 8 : at + 8 + length])
+        at += 8 + length + length % 2
+    else:
+        raise ImageError("This WebP file has too many parts to be read here. Save it again as PNG.")
+    image = _opened(data, "WEBP")
+    check_size(*image.size)
+
+    def decode() -> Picture:
+        notes = (f"first of {image.n_frames} frames",) if image.n_frames > 1 else ()
+        exif, xmp = (bytes(chunks.get(kind, b"")) for kind in (b"EXIF", b"XMP "))
+        return _turned(show(_samples(image)), read_orientation(exif, xmp), notes)
+
+    return Plan(image.width * image.height * 4 * (3 if image.n_frames > 1 else 1), decode)
+
+
+def _tiff(file: tiff.Tiff) -> Plan:
+    def decode() -> Picture:
+        more = " or more" if file.pages == tiff.MAX_PAGES else ""
+        notes = (f"first of {file.pages}{more} pages",) if file.pages > 1 else ()
+        if file.real and file.bits == 64:
+            turn = file.number(tiff.ORIENTATION, 1)
+            return _turned(_grey(tiff.doubles(file), file.inverted), turn, notes)
+        with _muted_libtiff():
+            image = _opened(file.clean, "TIFF")
+            samples = _samples(image, lambda: _opened(file.clean, "TIFF"))  # upright: Pillow turns them
+        if image.mode.startswith(("I", "F")) or file.signed:
+            if not file.real and not file.signed and samples.dtype == np.int32:
+                samples = samples.view(np.uint32)
+            if file.signed and file.bits == 8:
+                samples = samples.view(np.int8)
+            return _turned(_grey(samples, file.inverted), 1, notes)
+        return _turned(show(samples), 1, notes)
+
+    return Plan(file.size if file.bounded else float("inf"), decode)
+
+
+def _bmp(data: bytes) -> Plan:
+    image = _opened(data, "BMP")
+    check_size(*image.size)
+    tile = image.tile[0]
+    runs = tile.codec_name == "bmp_rle"
+
+    def decode() -> Picture:
+        if runs:
+            image.fp = BytesIO(bmp.unpack(data[tile.offset :], *image.size, half=tile.args[1]))
+            image.tile = [tile._replace(codec_name="raw", offset=0, args=(image.mode, 0, tile.args[-1]))]
+        return show(_samples(image))
+
+    return Plan(image.width * image.height * 4 + (len(data) * _RLE_COST if runs else 0), decode)
+
+
+def _grey(samples: np.ndarray, inverted: bool) -> Picture:
+    shown, grey = render(samples, invert=inverted)
+    return Picture(spread(shown), grey)
+
+
+def _turned(picture: Picture, orientation: int, notes: tuple[str, ...]) -> Picture:
+    rgb, grey, more = picture
+    if orientation != 1:
+        rgb = upright(rgb, orientation)
+        grey = None if grey is None else upright(grey, orientation)
+    return Picture(rgb, grey, notes + more)
+
+
+def _samples(image: Image.Image, again: Callable[[], Image.Image] | None = None) -> np.ndarray:
+    """Grey, RGB or RGBA samples of an opened image, in as many bits as it stores.
+
+    Args:
+        again: opens it a second time: Pillow keeps the upper 8 of 16 bits of colours. It unpacks them by
+            their byte order; told the other order, it keeps the lower.
+    """
+    modes = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
+    mode = modes.pop() if len(modes) == 1 else ""
+    if again is None or mode[:-1] not in ("RGB;16", "RGBA;16"):
+        if image.mode.startswith(("I", "F")):
+            return np.array(image)
+        if image.has_transparency_data:
+            return np.array(image.convert("RGBA"))
+        return np.array(image if image.mode == "L" else image.convert("RGB"))
+    order = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}[mode[-1]]
+    other = again()
+    other.tile = [
+        tile._replace(
+            args=mode[:-1] + order if isinstance(tile.args, str) else (mode[:-1] + order, *tile.args[1:])
+        )
+        for tile in other.tile
+    ]
+    samples = np.array(image, np.uint16)
+    samples *= 256
+    samples += np.asarray(other)
+    return samples
 
 
 @contextmanager
@@ -81,78 +229,3 @@ def _muted_libtiff() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _open(data: bytes) -> Image.Image:
-    """Read the header, and check what can be checked without decoding."""
-    try:
-        image = Image.open(BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        for at, start, kind in _KINDS:
-            if data[:64].lstrip().startswith(start, at):
-                raise ImageError(f"This is {kind}, and try again.") from None
-        raise ImageError(
-            f"This is not an image that can be read here, or its beginning is damaged. {_ADVICE}"
-        ) from None
-    except Image.DecompressionBombError:
-        raise ImageError(
-            "This picture has far more pixels than are accepted. Make it smaller and try again."
-        ) from None
-    check_size(*image.size)
-    if image.format == "PNG":  # its checksums are not looked at on decoding
-        with Image.open(BytesIO(data), formats=("PNG",)) as copy:
-            copy.verify()
-    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
-        raise ImageError("This JPEG file is built to take very long to read. Save it again as PNG.")
-    return image
-
-
-def _count(image: Image.Image) -> tuple[str, ...]:
-    """A note on how many pictures the file has. A phone's JPEG with a depth map (MPO) counts as one."""
-    if image.format == "TIFF":
-        pages = 1
-        while image.is_animated and pages < _MAX_PAGES:
-            try:
-                image.seek(pages)
-            except EOFError:
-                break
-            pages += 1
-        image.seek(0)
-        more = " or more" if pages == _MAX_PAGES else ""
-        return (f"first of {pages}{more} pages",) if pages > 1 else ()
-    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-    return (f"first of {frames} frames",) if frames > 1 else ()
-
-
-def _low_bytes(image: Image.Image, data: bytes) -> Image.Image | None:
-    """The lower 8 bits of a colour image of 16 bits, of which Pillow keeps the upper 8; else None.
-
-    Pillow unpacks such samples by their byte order; told the other order, it keeps the other byte.
-    """
-    modes = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
-    if len(modes) != 1 or (mode := modes.pop())[:-1] not in ("RGB;16", "RGBA;16"):
-        return None
-    order = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}[mode[-1]]
-    other = Image.open(BytesIO(data), formats=_FORMATS)
-    other.tile = [
-        tile._replace(
-            args=mode[:-1] + order if isinstance(tile.args, str) else (mode[:-1] + order, *tile.args[1:])
-        )
-        for tile in other.tile
-    ]
-    other.load()
-    return other
-
-
-def _turn_upright(image: Image.Image) -> None:
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # damaged camera data is no reason to refuse a picture
-        return
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))

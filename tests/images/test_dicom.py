@@ -626,12 +626,6 @@ class TestBadDicom:
             rle(DEEP),
             dicom(DEEP, uid.JPEGLosslessSV1, [jpeg_lossless(DEEP)]),
             dicom(DEEP, uid.JPEG2000Lossless, [saved(DEEP, "JPEG2000", no_jp2=True)]),
-            dicom(
-                COLOUR,
-                uid.JPEGBaseline8Bit,
-                [saved(COLOUR, "JPEG")],
-                PhotometricInterpretation="YBR_FULL_422",
-            ),
         ],
     )
     def test_a_file_that_is_cut_off_is_never_half_a_picture(self, read, content):

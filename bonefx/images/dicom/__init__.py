@@ -6,13 +6,13 @@ import numpy as np
 
 from bonefx.images.dicom import curves, stored
 from bonefx.images.dicom.elements import Elements, parse
-from bonefx.images.pixels import Curve, Picture, missing_note, render, spread
+from bonefx.images.pixels import Curve, Picture, Plan, missing_note, render, spread
 
 _NO_WINDOW = "its window shows none of this picture: percentiles used in its place"
 
 
-def decode(data: bytes) -> Picture:
-    """Decode the first frame and window it.
+def plan(data: bytes) -> Plan:
+    """What decoding the first frame and windowing it costs, and how it is done.
 
     Modality LUT or rescale, then the first VOI LUT or else the first window, then MONOCHROME1 is
     inverted (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2). Samples of more than 8 bits without a window
@@ -24,6 +24,10 @@ def decode(data: bytes) -> Picture:
     """
     elements = parse(data)
     layout = stored.layout(elements)
+    return Plan(stored.work(elements, layout), lambda: _decode(elements, layout))
+
+
+def _decode(elements: Elements, layout: stored.Layout) -> Picture:
     frame = stored.first_frame(elements, layout)
     notes = (f"first of {layout.frames} frames",) if layout.frames > 1 else ()
     if frame.missing:

@@ -34,6 +34,7 @@ _JPEG = (
 )
 _JPEG_2000 = uid.JPEG2000Lossless, uid.JPEG2000
 _MAX_FRAGMENTS = 50_000
+_RLE_COST = 10  # pydicom unpacks it run by run: a byte costs as much as so many of a picture
 
 DAMAGED = "This DICOM file is damaged: {}. Export it again from where it came from."
 _UNKNOWN = (
@@ -120,6 +121,19 @@ def whole_number(tags, keyword: str) -> int | None:
     if isinstance(value, (list, tuple)) or hasattr(value, "append"):
         value = value[0] if value else None
     return value if isinstance(value, int) else None
+
+
+def work(elements: Elements, tags: Layout) -> float:
+    """Bytes of samples to go through; infinite if what decodes them has no bound."""
+    size = tags.rows * tags.columns * tags.samples * max(tags.allocated, 8) // 8
+    if elements.syntax in _NATIVE:
+        return size
+    if elements.syntax == uid.RLELossless:
+        return size + _RLE_COST * len(elements.pixels)
+    if elements.syntax not in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+        return float("inf")
+    stream = jpeg.walk(_frame(elements, tags))
+    return stream.work if stream.is_plain else float("inf")
 
 
 def first_frame(elements: Elements, tags: Layout) -> Stored:

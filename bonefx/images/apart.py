@@ -1,0 +1,182 @@
+"""Decoding in a process that can be ended: for files whose cost their structure does not bound.
+
+One process waits, started when it is first needed, and forks for each file: the fork is held to limits by
+the kernel, and whatever a file does to it is gone with it. Ending it costs the next such file a new start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from struct import pack, unpack
+from time import monotonic
+
+import numpy as np
+
+from bonefx.errors import ImageError
+from bonefx.images.pixels import Picture
+
+SECONDS = 4
+"""Of processor time for one file; with the start of the process and the way there and back, below 5."""
+MEMORY = 1_100_000_000
+"""Bytes for one file, beside the file and its picture in the process that asked."""
+_PATIENCE = 30
+"""Seconds to wait on a busy machine."""
+
+_TOO_LONG = (
+    f"Reading this image takes more than {SECONDS} seconds, as only very large or unusual files do. Save it "
+    "again as PNG, or make it smaller."
+)
+_ENDED = "This image file is damaged: what reads it had to be ended. Export it again from where it came from."
+
+_lock = threading.Lock()
+_process: subprocess.Popen[bytes] | None = None
+
+
+def decode(data: bytes) -> Picture:
+    """Decode a file's first picture within the limits.
+
+    Raises:
+        ImageError: as `images.read`, or it takes too long or too much memory.
+    """
+    with _lock:
+        process = _started()
+        try:
+            process.stdin.write(pack("<Q", len(data)))
+            process.stdin.write(data)
+            process.stdin.flush()
+            answer = _answer(process)
+        except (OSError, EOFError):
+            raise ImageError(_stop()) from None
+        except BaseException:
+            _stop()
+            raise
+    if "error" in answer:
+        raise ImageError(answer["error"])
+    return Picture(answer["rgb"], answer["grey"], tuple(answer["notes"]))
+
+
+def _started() -> subprocess.Popen[bytes]:
+    global _process
+    if _process is None:
+        code = f"import sys; sys.path[:] = {sys.path!r}; from bonefx.images import apart; apart.serve()"
+        one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+        _process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | one_thread,
+            start_new_session=True,  # Ctrl-C is for the process that asks
+        )
+    return _process
+
+
+def _stop() -> str:
+    """End the process, and say why it ended, if it did so by itself."""
+    global _process
+    process, _process = _process, None
+    if process is None:
+        return _ENDED
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    code = process.poll()
+    if code is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            pipe.close()
+    return _TOO_LONG if code in (None, _LATE) else _ENDED
+
+
+def _forget() -> None:
+    """A fork of this process must not talk to the same one."""
+    global _lock, _process
+    _lock, _process = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(lambda: _stop() if _process else None)
+
+
+def _answer(process: subprocess.Popen[bytes]) -> dict:
+    """What the process says of a file: an error, or a picture's arrays and notes."""
+    deadline = monotonic() + _PATIENCE
+    length = unpack("<Q", _receive(process, bytearray(8), deadline))[0]
+    answer = json.loads(_receive(process, bytearray(length), deadline))
+    for name, kind in (("rgb", np.uint8), ("grey", np.uint16)):
+        if answer.get(name):
+            array = np.empty(answer[name], kind)
+            _receive(process, array, deadline)
+            answer[name] = array
+    return answer
+
+
+def _receive(process: subprocess.Popen[bytes], target, deadline: float):
+    view = memoryview(target).cast("B")
+    while view:
+        if not select.select([process.stdout], [], [], max(deadline - monotonic(), 0))[0]:
+            raise EOFError
+        count = os.readv(process.stdout.fileno(), [view])
+        if not count:
+            raise EOFError
+        view = view[count:]
+    return target
+
+
+# --- in the process itself --------------------------------------------------------------------------------
+
+_LATE, _LOST = 71, 72
+
+
+def serve() -> None:
+    """Answer one file after another; end with the first whose fork did not."""
+    import signal
+
+    import bonefx.images.dicom  # noqa: F401  once for all forks
+
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1):  # a decoder that prints must not disturb the answer
+        os.dup2(nowhere, stream)
+    while head := requests.read(8):
+        data = requests.read(unpack("<Q", head)[0])
+        child = os.fork()
+        if not child:
+            os._exit(_bounded(data, answers))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            sys.exit(_LATE if status == -signal.SIGPROF else _LOST)
+
+
+def _bounded(data: bytes, answers: int) -> int:
+    """Decode under limits of the kernel's, and write the answer; the exit status."""
+    import resource
+    import signal
+
+    from bonefx.images import decode_here
+
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        rgb, grey, notes = decode_here(data)
+        head = {"rgb": rgb.shape, "grey": None if grey is None else grey.shape, "notes": notes}
+        parts = [rgb] if grey is None else [rgb, grey]
+    except ImageError as error:
+        head, parts = {"error": str(error)}, []
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    text = json.dumps(head).encode()
+    for part in (pack("<Q", len(text)), text, *parts):
+        view = memoryview(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part).cast("B")
+        while view:
+            view = view[os.write(answers, view) :]
+    return 0
