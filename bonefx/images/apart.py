@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -23,10 +24,11 @@ from bonefx.errors import ImageError
 from bonefx.images.pixels import Picture
 
 SECONDS = 4
-"""Of processor time for one file; with the start of the process and the way there and back, below 5."""
+"""For one file; with the start of the process and the way there and back, below 5. On a busy machine, so
+much processor time."""
 MEMORY = 1_100_000_000
 """Bytes for one file, beside the file and its picture in the process that asked."""
-_PATIENCE = 30
+PATIENCE = 60
 """Seconds to wait on a busy machine."""
 
 _TOO_LONG = (
@@ -64,22 +66,25 @@ def decode(data: bytes) -> Picture:
 
 def _started() -> subprocess.Popen[bytes]:
     global _process
+    if _process is not None and _process.poll() is not None:  # ended by another: memory was short
+        _stop()
     if _process is None:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from bonefx.images import apart; apart.serve()"
-        one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+        code = f"import sys; sys.path[:] = {sys.path!r}; from bonefx.images import apart; "
+        code += f"apart.serve({SECONDS!r}, {MEMORY!r})"
+        threads = {"OPENBLAS_NUM_THREADS": "1", "OPJ_NUM_THREADS": "2"}  # OpenJPEG decodes with two
         _process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | one_thread,
+            env=os.environ | threads,
             start_new_session=True,  # Ctrl-C is for the process that asks
         )
     return _process
 
 
 def _stop() -> str:
-    """End the process, and say why it ended, if it did so by itself."""
+    """End the process and its fork, and say why it ended."""
     global _process
     process, _process = _process, None
     if process is None:
@@ -87,10 +92,9 @@ def _stop() -> str:
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)
     code = process.poll()
-    if code is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
             pipe.close()
@@ -109,7 +113,7 @@ atexit.register(lambda: _stop() if _process else None)
 
 def _answer(process: subprocess.Popen[bytes]) -> dict:
     """What the process says of a file: an error, or a picture's arrays and notes."""
-    deadline = monotonic() + _PATIENCE
+    deadline = monotonic() + PATIENCE
     length = unpack("<Q", _receive(process, bytearray(8), deadline))[0]
     answer = json.loads(_receive(process, bytearray(length), deadline))
     for name, kind in (("rgb", np.uint8), ("grey", np.uint16)):
@@ -121,9 +125,10 @@ def _answer(process: subprocess.Popen[bytes]) -> dict:
 
 
 def _receive(process: subprocess.Popen[bytes], target, deadline: float):
-    view = memoryview(target).cast("B")
+    view, ready = memoryview(target).cast("B"), select.poll()
+    ready.register(process.stdout, select.POLLIN)
     while view:
-        if not select.select([process.stdout], [], [], max(deadline - monotonic(), 0))[0]:
+        if not ready.poll(1000 * max(deadline - monotonic(), 0)):
             raise EOFError
         count = os.readv(process.stdout.fileno(), [view])
         if not count:
@@ -137,12 +142,11 @@ def _receive(process: subprocess.Popen[bytes], target, deadline: float):
 _LATE, _LOST = 71, 72
 
 
-def serve() -> None:
-    """Answer one file after another; end with the first whose fork did not."""
-    import signal
-
+def serve(seconds: float, memory: int) -> None:
+    """Answer one file after another, each within these limits; end with the first that goes over them."""
     import bonefx.images.dicom  # noqa: F401  once for all forks
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     requests, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):  # a decoder that prints must not disturb the answer
@@ -151,32 +155,47 @@ def serve() -> None:
         data = requests.read(unpack("<Q", head)[0])
         child = os.fork()
         if not child:
-            os._exit(_bounded(data, answers))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status:
-            sys.exit(_LATE if status == -signal.SIGPROF else _LOST)
+            try:
+                _bounded(data, answers, memory)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        del data
+        end = monotonic() + seconds
+        while not signal.sigtimedwait([signal.SIGCHLD], max(end - monotonic(), 0.1)):
+            if monotonic() >= end and _processor_seconds(child) >= seconds:
+                os.kill(child, signal.SIGKILL)
+                sys.exit(_LATE)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(_LOST)
 
 
-def _bounded(data: bytes, answers: int) -> int:
-    """Decode under limits of the kernel's, and write the answer; the exit status."""
+def _processor_seconds(child: int) -> float:
+    """How long a process has run; without an end where that cannot be told."""
+    try:
+        with open(f"/proc/{child}/stat", "rb") as file:
+            user, system = file.read().rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return float("inf")
+
+
+def _bounded(data: bytes, answers: int, memory: int) -> None:
+    """Decode under limits of the kernel's, and write the answer."""
     import resource
-    import signal
 
     from bonefx.images import decode_here
 
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(limit, (value, value))
     try:
         rgb, grey, notes = decode_here(data)
         head = {"rgb": rgb.shape, "grey": None if grey is None else grey.shape, "notes": notes}
         parts = [rgb] if grey is None else [rgb, grey]
     except ImageError as error:
         head, parts = {"error": str(error)}, []
-    signal.setitimer(signal.ITIMER_PROF, 0)
     text = json.dumps(head).encode()
     for part in (pack("<Q", len(text)), text, *parts):
         view = memoryview(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part).cast("B")
         while view:
             view = view[os.write(answers, view) :]
-    return 0

@@ -89,21 +89,24 @@ def _over_black(samples: np.ndarray) -> np.ndarray:
     """Without the last channel, alpha, by which the others are multiplied."""
     full = np.iinfo(samples.dtype).max
     out = np.empty((*samples.shape[:2], samples.shape[2] - 1), samples.dtype)
-    for rows, target in zip(_bands(samples), _bands(out), strict=True):
-        alpha = rows[..., -1:].astype(np.uint32)
-        target[:] = (rows[..., :-1] * alpha + full // 2) // full
+    for rows in bands(len(samples), samples[0].size):
+        colours, alpha = samples[rows, :, :-1], samples[rows, :, -1:]
+        opaque = alpha.min() == full
+        out[rows] = colours if opaque else (colours * alpha.astype(np.uint32) + full // 2) // full
     return out
 
 
 def _is_grey(samples: np.ndarray) -> bool:
-    return all((rows[..., 1:] == rows[..., :1]).all() for rows in _bands(samples))
+    return all(
+        (samples[rows, :, 1:] == samples[rows, :, :1]).all() for rows in bands(len(samples), samples[0].size)
+    )
 
 
-def _bands(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Views of so many rows that what is computed from one is small beside a large picture."""
-    step = max(1, _BAND * array.shape[0] // max(array.size, 1))
-    for start in range(0, len(array), step):
-        yield array[start : start + step]
+def bands(rows: int, size: int) -> Iterator[slice]:
+    """Rows of `size` samples, so many at a time that what is computed from them is small beside a picture."""
+    step = max(1, _BAND // max(size, 1))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
 def spread(shown: np.ndarray) -> np.ndarray:
@@ -183,7 +186,9 @@ def _percentile_line(index: np.ndarray, meaning: np.ndarray, present: list[int])
 
 def _percentiles(index: np.ndarray, levels: int) -> np.ndarray:
     """What `np.percentile` gives, from counts: it would sort a copy of all samples."""
-    counts = sum(np.bincount(rows.ravel(), minlength=levels) for rows in _bands(index))
+    counts = np.zeros(levels, np.int64)
+    for rows in bands(len(index), index[0].size):
+        counts += np.bincount(index[rows].ravel(), minlength=levels)
     upto = np.cumsum(counts)
     places = np.array(PERCENTILES) / 100 * (index.size - 1)
     below, above = (np.searchsorted(upto, rank(places), side="right") for rank in (np.floor, np.ceil))

@@ -20,7 +20,7 @@ from bonefx.errors import ImageError
 from bonefx.images import bmp, jpeg, png, tiff
 from bonefx.images.orientation import read as read_orientation
 from bonefx.images.orientation import upright
-from bonefx.images.pixels import Picture, Plan, check_size, missing_note, render, show, spread
+from bonefx.images.pixels import Picture, Plan, bands, check_size, missing_note, render, show, spread
 
 _MAX_CHUNKS = 10_000  # of a WebP file
 _RLE_COST = 30  # a byte of a run-length BMP costs as much as so many of a picture
@@ -86,18 +86,20 @@ def _png(file: png.Png) -> Plan:
 
     def decode() -> Picture:
         notes = (f"first of {file.frames} frames",) if file.frames > 1 else ()
-        image = _opened(file.clean, "PNG")
-        if file.bits == 16 and file.channels == 2:  # to Pillow 8 bits of four channels, of which it keeps all
-            image.tile = [
-                tile._replace(args=("RGBA", *tile.args[1:]) if isinstance(tile.args, tuple) else "RGBA")
-                for tile in image.tile
-            ]
-            samples = np.asarray(image).view(">u2").astype(np.uint16)
+        if file.bits == 16 and file.channels == 2:
+            samples = _grey_and_alpha(file.clean)
         else:
-            samples = _samples(image, lambda: _opened(file.clean, "PNG"))
+            samples, _ = _samples(lambda: _opened(file.clean, "PNG"))
         return _turned(show(samples), read_orientation(file.exif, file.xmp), notes)
 
     return Plan(file.width * file.height * file.channels * max(file.bits, 8) // 8 * passes, decode)
+
+
+def _grey_and_alpha(data: bytes) -> np.ndarray:
+    """Both in 16 bits: Pillow keeps all of 8 bits of four channels, which it is told to find."""
+    image = _opened(data, "PNG")
+    image.tile = [_as_stored(tile, "RGBA") for tile in image.tile]
+    return _array(image).view(">u2").astype(np.uint16)
 
 
 def _jpeg(file: jpeg.Jpeg) -> Plan:
@@ -114,8 +116,7 @@ def _jpeg(file: jpeg.Jpeg) -> Plan:
 
 
 def _jpeg_samples(data: bytes) -> np.ndarray:
-    image = _opened(data, "JPEG")
-    return np.array(image if image.mode == "L" else image.convert("RGB"))
+    return _samples(lambda: _opened(data, "JPEG"))[0]
 
 
 def _webp(data: bytes) -> Plan:
@@ -134,7 +135,7 @@ def _webp(data: bytes) -> Plan:
     def decode() -> Picture:
         notes = (f"first of {image.n_frames} frames",) if image.n_frames > 1 else ()
         exif, xmp = (bytes(chunks.get(kind, b"")) for kind in (b"EXIF", b"XMP "))
-        return _turned(show(_samples(image)), read_orientation(exif, xmp), notes)
+        return _turned(show(_samples(lambda: image)[0]), read_orientation(exif, xmp), notes)
 
     return Plan(image.width * image.height * 4 * (3 if image.n_frames > 1 else 1), decode)
 
@@ -147,9 +148,8 @@ def _tiff(file: tiff.Tiff) -> Plan:
             turn = file.number(tiff.ORIENTATION, 1)
             return _turned(_grey(tiff.doubles(file), file.inverted), turn, notes)
         with _muted_libtiff():
-            image = _opened(file.clean, "TIFF")
-            samples = _samples(image, lambda: _opened(file.clean, "TIFF"))  # upright: Pillow turns them
-        if image.mode.startswith(("I", "F")) or file.signed:
+            samples, mode = _samples(lambda: _opened(file.clean, "TIFF"))  # upright: Pillow turns them
+        if mode.startswith(("I", "F")) or file.signed:
             if not file.real and not file.signed and samples.dtype == np.int32:
                 samples = samples.view(np.uint32)
             if file.signed and file.bits == 8:
@@ -170,7 +170,7 @@ def _bmp(data: bytes) -> Plan:
         if runs:
             image.fp = BytesIO(bmp.unpack(data[tile.offset :], *image.size, half=tile.args[1]))
             image.tile = [tile._replace(codec_name="raw", offset=0, args=(image.mode, 0, tile.args[-1]))]
-        return show(_samples(image))
+        return show(_samples(lambda: image)[0])
 
     return Plan(image.width * image.height * 4 + (len(data) * _RLE_COST if runs else 0), decode)
 
@@ -188,33 +188,45 @@ def _turned(picture: Picture, orientation: int, notes: tuple[str, ...]) -> Pictu
     return Picture(rgb, grey, notes + more)
 
 
-def _samples(image: Image.Image, again: Callable[[], Image.Image] | None = None) -> np.ndarray:
-    """Grey, RGB or RGBA samples of an opened image, in as many bits as it stores.
+def _samples(opened: Callable[[], Image.Image]) -> tuple[np.ndarray, str]:
+    """Grey, RGB or RGBA samples in as many bits as an image stores, and Pillow's mode for it.
 
-    Args:
-        again: opens it a second time: Pillow keeps the upper 8 of 16 bits of colours. It unpacks them by
-            their byte order; told the other order, it keeps the lower.
+    Of 16 bits of colours Pillow keeps the upper 8. It unpacks them by their byte order: opened again and
+    told the other order, it keeps the lower.
     """
+    image = opened()
+    mode, stored = image.mode, _stored(image)
+    if stored[:-1] in ("RGB;16", "RGBA;16"):
+        samples = _array(image, np.uint16)
+        samples *= 256
+        image = opened()
+        order = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}[stored[-1]]
+        image.tile = [_as_stored(tile, stored[:-1] + order) for tile in image.tile]
+        return _array(image, np.uint16, samples), mode
+    if not mode.startswith(("I", "F")):
+        image = image.convert("RGBA" if image.has_transparency_data else "L" if mode == "L" else "RGB")
+    return _array(image), mode
+
+
+def _array(image: Image.Image, kind: type | None = None, plus: np.ndarray | None = None) -> np.ndarray:
+    """What `np.array` gives, added to `plus`, without its two copies on the way."""
+    image.load()
+    if plus is None:
+        first = np.asarray(image.crop((0, 0, image.width, 1)))
+        plus = np.zeros((image.height, *first.shape[1:]), kind or first.dtype)
+    for rows in bands(image.height, plus[0].size):
+        plus[rows] += np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+    return plus
+
+
+def _stored(image: Image.Image) -> str:
+    """How samples lie in the file, in Pillow's words, if that is the same for all parts."""
     modes = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
-    mode = modes.pop() if len(modes) == 1 else ""
-    if again is None or mode[:-1] not in ("RGB;16", "RGBA;16"):
-        if image.mode.startswith(("I", "F")):
-            return np.array(image)
-        if image.has_transparency_data:
-            return np.array(image.convert("RGBA"))
-        return np.array(image if image.mode == "L" else image.convert("RGB"))
-    order = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}[mode[-1]]
-    other = again()
-    other.tile = [
-        tile._replace(
-            args=mode[:-1] + order if isinstance(tile.args, str) else (mode[:-1] + order, *tile.args[1:])
-        )
-        for tile in other.tile
-    ]
-    samples = np.array(image, np.uint16)
-    samples *= 256
-    samples += np.asarray(other)
-    return samples
+    return modes.pop() if len(modes) == 1 else ""
+
+
+def _as_stored(tile, mode: str):
+    return tile._replace(args=mode if isinstance(tile.args, str) else (mode, *tile.args[1:]))
 
 
 @contextmanager
