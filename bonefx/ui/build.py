@@ -18,9 +18,9 @@ from bonefx.ui.api import App, add_endpoints
 from bonefx.ui.batch_tab import add_batch_tab
 from bonefx.ui.downloads import add_downloads, add_saver
 from bonefx.ui.events import Page, Shown, connect, say
-from bonefx.ui.guards import guards
 from bonefx.ui.metrics import build_metrics_tab
 from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.server import server_options
 from bonefx.ui.session import Session, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
 from bonefx.ui.viewer import viewer
@@ -131,7 +131,7 @@ def launch_options() -> dict[str, Any]:
         "show_error": True,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        "app_kwargs": guards(),
+        "app_kwargs": server_options(),
     }
 
 

@@ -1,4 +1,4 @@
-"""What stands between the network and Gradio: which addresses there are, how much may be sent.
+"""What stands between the network and Gradio: which addresses there are, and how much may be sent.
 
 Gradio (6.31) answers under many addresses that this app has no use for; some write files, run programs or
 keep a visitor's page for ever (deep links), and there is no switch for them. So those that the page and
@@ -10,36 +10,24 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-import gradio.routes
-from fastapi.exceptions import RequestValidationError
-from gradio.route_utils import MultiPartException, upload_fn
-from gradio.routes import file_upload_statuses
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
 
 from bonefx.entries import MAX_UNPACKED
-from bonefx.errors import UNEXPECTED, log_frames, shortened
-from bonefx.ui.examples import examples
-from bonefx.ui.storage import storage, sweeping
-from bonefx.ui.visitors import Visitors
+from bonefx.errors import UNEXPECTED, log_frames
 
 MAX_BODY = 1024 * 1024
-"""Bytes of a request that is no upload: some hundred times what the page sends."""
+"""Bytes of a request that is no upload: some ten times what the page sends for a batch of 200 files."""
 
 MAX_UPLOAD = MAX_UNPACKED + 16 * MAX_BODY
 """Bytes of one request that uploads files, with what stands around them."""
 
-FREE_DISK = 1024**3
-"""Bytes that uploads leave free on the disk."""
+MAX_ID = 100
+"""Characters of what a client calls its session, or an upload: Gradio keeps these for long."""
 
 API = "/gradio_api"
 UPLOAD = f"{API}/upload"
@@ -59,16 +47,24 @@ OPEN = tuple(
 )
 """Methods and addresses that are answered. Other people's pages ask with OPTIONS first (CORS)."""
 
+_ELSEWHERE = re.compile(rf"{API}/file=[a-zA-Z][\w+.-]*:")
+_NO_SUCH_CALL = "There is no such call. “Use via API”, at the page's foot, says which there are."
+
 _log = logging.getLogger(__name__)
 
+Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class TooLarge(Exception):
-    """A request's body is longer than it may be."""
+class Refusal(Exception):
+    """A request is not answered; the words are for whoever has sent it."""
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 class Guard:
@@ -77,140 +73,115 @@ class Guard:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            return  # there are no web sockets here: the server closes them
-        refused = _refused(scope)
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
-        await self._answer(scope, receive, send)
+        elif scope["type"] == "http":  # there are no web sockets here: the server closes them
+            await self._answer(scope, receive, send)
 
-    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        limit = MAX_UPLOAD if _path(scope) == UPLOAD else MAX_BODY
-        left, started = limit, False  # of the body; whether the answer has begun
-
-        async def bounded() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise TooLarge
-            return message
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
 
         async def watched(message: Message) -> None:
             nonlocal started
-            if left < 0 and not started:
-                raise TooLarge  # FastAPI has made something else of it
             started = True
             await send(message)
 
         try:
-            if int(dict(scope["headers"]).get(b"content-length", b"0")) > limit:
-                raise TooLarge
-            await self._app(scope, bounded, watched)
+            _check_address(scope)
+            await self._app(scope, await _bounded(scope, receive), watched)
+        except Refusal as error:
+            refusal = say(str(error), error.status)
         except Exception as error:
-            too_large = left < 0 or isinstance(error, TooLarge)
-            if not too_large:
-                log_frames(_log, error)
-            if not started:
-                words = f"This is more than {limit // 1024**2} MB." if too_large else UNEXPECTED
-                await _say(words, 413 if too_large else 500)(scope, receive, send)
+            refusal = _unexpected(scope, error, started)
+        else:
+            return
+        if started:  # it is too late for words
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await refusal(scope, receive, send)
 
 
-def guards() -> dict[str, Any]:
-    """What `launch` hands on to the server (`app_kwargs`)."""
-    return {
-        "middleware": [Middleware(Guard)],
-        "routes": [
-            Route(UPLOAD, _upload, methods=["POST"]),
-            Route("/examples/{name}", _example, methods=["GET"]),
-        ],
-        "exception_handlers": {HTTPException: _on_refusal, RequestValidationError: _on_bad_request},
-        "lifespan": _lifespan,
-    }
+def say(words: str, status: int) -> Response:
+    """An answer that is a sentence."""
+    return JSONResponse({"detail": words, "error": words}, status_code=status)
 
 
-@asynccontextmanager
-async def _lifespan(app: gradio.routes.App) -> AsyncIterator[None]:
-    app.state_holder = Visitors(app.get_blocks())
-    async with sweeping():
-        yield
+def _check_address(scope: Scope) -> None:
+    path, method = _path(scope), scope["method"]
+    query = parse_qs(scope["query_string"], keep_blank_values=True)
+    if method == "OPTIONS":
+        return
+    if not any(method in methods and pattern.fullmatch(path) for methods, pattern in OPEN):
+        raise Refusal("There is nothing under this address.", 404)
+    if b"deep_link" in query:
+        raise Refusal("Links to a stored page are not offered here. Open it without `deep_link`.", 404)
+    if path == "/" and any(query.get(b"page", ())):
+        raise Refusal("There is one page only. Open it without `page`.", 404)
+    if any(len(name) > MAX_ID for key in (b"session_hash", b"upload_id") for name in query.get(key, ())):
+        raise Refusal(f"A name of a session or an upload has at most {MAX_ID} characters.", 422)
+    if _ELSEWHERE.match(path):
+        raise Refusal("Only this server's own files are served.", 403)
 
 
-def _path(scope: MutableMapping[str, Any]) -> str:
+async def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """The same request, whose body cannot be too long."""
+    if _path(scope) == UPLOAD:
+        return _counted(scope, receive, MAX_UPLOAD)
+    if scope["method"] != "POST":
+        return receive
+    read, body, message = _counted(scope, receive, MAX_BODY), b"", {"more_body": True}
+    while message.get("more_body") and message.get("type") != "http.disconnect":
+        message = await read()
+        body += message.get("body", b"")
+    _check_names(body)
+    whole = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return again
+
+
+def _counted(scope: Scope, receive: Receive, limit: int) -> Receive:
+    too_long = Refusal(f"This is more than {limit // 1024**2} MB.", 413)
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > limit:
+        raise too_long
+    left = limit
+
+    async def counted() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise too_long
+        return message
+
+    return counted
+
+
+def _check_names(body: bytes) -> None:
+    try:
+        sent = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise Refusal("This is not JSON that can be read.", 422) from None
+    for key in ("session_hash", "event_id"):
+        name = sent.get(key) if isinstance(sent, dict) else None
+        if not (name is None or (isinstance(name, str) and len(name) <= MAX_ID)):
+            raise Refusal(f"{key} must be a text of at most {MAX_ID} characters.", 422)
+
+
+def _path(scope: Scope) -> str:
     """The address below the one under which a proxy has put the app."""
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
-def _refused(scope: MutableMapping[str, Any]) -> Response | None:
-    path, method = _path(scope), scope["method"]
-    if method == "OPTIONS":
-        return None
-    if not any(method in methods and pattern.fullmatch(path) for methods, pattern in OPEN):
-        return _say("There is nothing under this address.", 404)
-    if b"deep_link" in parse_qs(scope["query_string"], keep_blank_values=True):
-        return _say("Links to a stored page are not offered here. Open the page without `deep_link`.", 404)
-    if path.startswith(f"{API}/file=") and re.match(r"[a-zA-Z][\w+.-]*:", path[len(f"{API}/file=") :]):
-        return _say("Only this server's own files are served.", 403)
-    return None
-
-
-def _say(words: str, status: int) -> Response:
-    return JSONResponse({"detail": words, "error": words}, status_code=status)
-
-
-async def _on_refusal(request: Request, error: Exception) -> Response:
-    """Gradio's refusals, which repeat what was sent."""
-    assert isinstance(error, HTTPException)
-    detail = error.detail if isinstance(error.detail, str) else json.dumps(error.detail)
-    return JSONResponse({"detail": shortened(detail)}, status_code=error.status_code, headers=error.headers)
-
-
-async def _on_bad_request(request: Request, error: Exception) -> Response:
-    """A body of another shape than the address takes; FastAPI would send it back whole."""
-    assert isinstance(error, RequestValidationError)
-    places = ", ".join(shortened(".".join(map(str, each["loc"]))) for each in error.errors()[:3])
-    return _say(f"This is not what the address takes: see {shortened(places)}.", 422)
-
-
-async def _upload(request: Request) -> Response:
-    """Gradio's way to take files, each request's into an entry of its own.
-
-    Gradio itself puts the same file of two visitors under one path, where one's deletion takes the other's;
-    and leaves behind what breaks off.
-    """
-    length = int(request.headers.get("content-length", MAX_BODY))
-    if shutil.disk_usage(storage().root).free - length < FREE_DISK:
-        return _say("The server's disk is full. Try again in an hour.", 507)
-    entry = storage().new_entry()
-    upload_id = request.query_params.get("upload_id")
-    limit = request.app.get_blocks().max_file_size or MAX_UNPACKED
-    files: list[str] = []
-    try:
-        progress = file_upload_statuses if upload_id else None
-        files, _, _ = await upload_fn(request, entry, limit, upload_id, upload_progress=progress)
-    except MultiPartException as error:
-        code = 413 if "maximum allowed size" in error.message else 400
-        return _say(shortened(error.message), code)
-    except (ClientDisconnect, HTTPException, TypeError, AttributeError, ValueError):
-        return _say("The upload broke off, or is none. Send it again.", 400)
-    finally:
-        if not files:
-            shutil.rmtree(entry, ignore_errors=True)
-    if not files:
-        return _say("There is no file in what was sent, in no field called `files`.", 400)
-    return JSONResponse([str(file) for file in files])
-
-
-async def _example(request: Request) -> Response:
-    """An example's file, for those who try the endpoints."""
-    name = request.path_params["name"]
-    paths = {each.path.name: each.path for each in examples().values()}
-    if name not in paths:
-        return _say(f"There is no such example. The examples are: {', '.join(paths)}.", 404)
-    return FileResponse(paths[name], headers={"Cache-Control": "public, max-age=3600"})
+def _unexpected(scope: Scope, error: Exception, started: bool) -> Response:
+    """What is said of an error that Gradio does not handle."""
+    if scope["method"] == "POST" and re.match(rf"{API}/(call|run|api|queue)/", _path(scope)):
+        return say(_NO_SUCH_CALL, 404)  # an event's own errors are answered as such: see `api.App`
+    if not (started and isinstance(error.__cause__, HTTPException)):  # such as: there is no such session
+        log_frames(_log, error)
+    return say(UNEXPECTED, 500)

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
 
@@ -82,12 +82,13 @@ def storage() -> Storage:
 
 
 @contextlib.asynccontextmanager
-async def sweeping() -> AsyncIterator[None]:
-    """Sweep for as long as a server runs: its `lifespan`."""
+async def sweeping(tidy: Callable[[], None]) -> AsyncIterator[None]:
+    """Sweep, and `tidy` whatever else grows, for as long as a server runs: its `lifespan`."""
 
     async def sweep_for_ever() -> None:
         while True:
             await asyncio.to_thread(storage().sweep)
+            tidy()
             await asyncio.sleep(storage().sweep_seconds)
 
     task = asyncio.create_task(sweep_for_ever())

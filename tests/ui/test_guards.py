@@ -202,6 +202,58 @@ def test_no_answer_and_no_log_repeats_much_of_what_was_sent(app_address, capfd, 
     assert str(storage().root) not in said
 
 
+NONSENSE = [
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b'"text"',
+    b"\xff\xfe",
+    b"[" * 5000 + b"]" * 5000,
+    b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"data": [' + b"9" * 5000 + b"]}",
+    b'{"data": {"a": 1}}',
+    b'{"data": null}',
+    b'{"data": [], "fn_index": -1, "session_hash": "s"}',
+    b'{"data": [], "fn_index": 3.5, "session_hash": "s"}',
+    b'{"data": [], "fn_index": 0, "session_hash": ["s"]}',
+    b'{"data": [], "fn_index": 0, "session_hash": "' + b"s" * 200 + b'"}',
+    b'{"data": [], "fn_index": 0, "session_hash": "s", "event_id": "' + b"s" * 200 + b'"}',
+    b'{"data": [], "fn_index": 0, "session_hash": "s", "event_data": "x", "trigger_id": "y"}',
+]
+
+
+@pytest.mark.parametrize(
+    "path", ["queue/join", "call/none", "call/v2/none", "call/v2/detect", "run/none", "api/none"]
+)
+def test_nonsense_is_refused_with_a_sentence_and_not_logged(app_address, capfd, caplog, path):
+    for body in NONSENSE:
+        headers = {"Content-Type": "application/json"}
+        status, said = ask(app_address, f"/gradio_api/{path}", "POST", body, headers)
+        assert 400 <= status < 500, body
+        assert len(json.loads(said)["detail"]) > 10
+    logged = capfd.readouterr()
+    assert "Traceback" not in logged.out + logged.err + caplog.text
+    assert "ERROR" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/?page=none", 404),
+        ("/gradio_api/call/detect/none", 200),  # a stream, whose first event is the error
+        ("/gradio_api/queue/data?session_hash=none", 200),
+        (f"/gradio_api/queue/data?session_hash={'x' * 200}", 422),
+        (f"/gradio_api/upload_progress?upload_id={'x' * 200}", 422),
+    ],
+)
+def test_what_is_not_known_is_said_and_not_logged(app_address, caplog, path, status):
+    answered, said = ask(app_address, path)
+    assert answered == status
+    assert said
+    assert "ERROR" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ", "app.py"]
 )

@@ -100,7 +100,7 @@ def test_a_running_server_sweeps(tmp_path, monkeypatch):
     entry = storage.new_entry()
 
     async def run() -> None:
-        async with sweeping():
+        async with sweeping(lambda: None):
             for _ in range(100):
                 if not entry.exists():
                     return
