@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
-from bonefx import detectors
+from bonefx import detectors, images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import RequestError, SourceError, WeightsError
 from bonefx.hub_client import Progress
@@ -16,6 +19,7 @@ from bonefx.settings import Settings, packaged
 from tests.hub_server import answer
 
 YOLO = packaged("bundled") / MODELS["yolo"].bundled
+FASTER_RCNN = packaged("bundled") / MODELS["faster-rcnn"].bundled
 
 
 @pytest.fixture
@@ -101,6 +105,49 @@ def test_whatever_a_file_brings_about_means_the_next_source(hub, settings, monke
     assert loaded.weights.source == "bundled"
     words = "it is none" if isinstance(error, WeightsError) else f"cannot be loaded ({type(error).__name__})"
     assert words in loaded.notes[0]
+
+
+def hostile_yolo(path: Path) -> None:
+    """A whole checkpoint whose first weight is no number."""
+    content = torch.load(YOLO, weights_only=False)
+    next(content["model"].parameters()).detach().fill_(float("nan"))
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        hostile_yolo,
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_bytes(FASTER_RCNN.read_bytes()),  # the other model's
+        lambda path: torch.save({"model": torch.nn.Linear(1, 1)}, path),
+    ],
+)
+def test_a_bad_file_of_one_model_takes_no_answer_from_either(tmp_path, make):
+    settings = Settings(hub=False, weights_dir=tmp_path)
+    make(tmp_path / settings.filename_yolo)
+    phantom = images.read(packaged("examples") / "wrist-1.png")
+    outcomes = inference.run(
+        images.from_array(phantom.rgb[::4, ::4], "arm.png"), [*MODELS], Registry(settings)
+    )
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert [outcome.weights["source"] for outcome in outcomes] == ["bundled", "bundled"]
+    assert settings.filename_yolo in outcomes[1].notes[0]
+
+
+def test_a_model_without_any_file_leaves_the_other_its_result(tmp_path, monkeypatch):
+    def load(weights, settings):
+        raise MemoryError
+
+    monkeypatch.setitem(detectors.MODELS, "faster-rcnn", replace(MODELS["faster-rcnn"], load=load))
+    phantom = images.read(packaged("examples") / "wrist-1.png")
+    settings = Settings(hub=False, weights_dir=tmp_path)
+    radiograph = images.from_array(phantom.rgb[::4, ::4], "arm.png")
+    failed, found = inference.run(radiograph, [*MODELS], Registry(settings))
+    assert "cannot be loaded (MemoryError)" in failed.error
+    assert found.error is None
+    assert len(found.detections) > 0
 
 
 def test_a_better_source_is_taken_when_it_comes_back(hub, settings):

@@ -68,7 +68,9 @@ class Architecture:
         trunk = "backbone.bottom_up"
         stages = []
         for stage in numbers(rf"{trunk}\.res(\d)\.0\.conv1\.weight"):
-            blocks = numbers(rf"{trunk}\.res{stage}\.(\d+)\.conv1\.weight")
+            blocks = numbers(rf"{trunk}\.res{stage}\.(\d{{1,4}})\.conv1\.weight")
+            if len(blocks) > 100:
+                raise WeightsError(f"the checkpoint has {len(blocks)} blocks in stage res{stage}")
             inner = shape(f"{trunk}.res{stage}.0.conv1.weight", 4)[0]
             stages.append(Stage(len(blocks), inner, shape(f"{trunk}.res{stage}.0.conv3.weight", 4)[0]))
         levels = numbers(r"backbone\.fpn_lateral(\d)\.weight")

@@ -164,7 +164,7 @@ def _refuse_unknown(name: str, key: str) -> None:
     if key == "_BASE_":
         raise WeightsError(f"{name}: it builds on another file (_BASE_); write the settings out in full")
     if f"{key}.".startswith(_OF_A_DETECTION):
-        raise WeightsError(f"{name}: {key:.80} is no setting that is known here")
+        raise WeightsError(f"{name}: {quoted(key)} is no setting that is known here")
 
 
 def _obeyed(name: str, key: str, value: Any) -> Any:

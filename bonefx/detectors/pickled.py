@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 MAX_BYTES = 64 * 2**20
 MAX_STEPS = 2_000_000  # a YOLO26x with its optimiser has about 600,000
 MAX_NESTING = 100  # of tuples
-MAX_LONG_NUMBERS = 1000  # of more than 64 bits: they can be chosen so that all share one hash
+MAX_KINDS = 1000  # classes and functions that are named
+MAX_ODD_KEYS = 1000  # of sets and tables: numbers of more than 64 bits and tuples can all share one hash
 
 # What pickles of protocol 2 to 5 are made of; not the older steps in text, nor those that refer to elsewhere.
 _STEPS = frozenset(
@@ -36,6 +37,13 @@ _STEPS = frozenset(
     )
 )
 _DEEPER = frozenset(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"))
+_KEYS = {  # where they are in what a step consumes, the uppermost first
+    "SETITEM": slice(1, 2),
+    "SETITEMS": slice(1, -1, 2),
+    "DICT": slice(1, None, 2),
+    "ADDITEMS": slice(0, -1),
+    "FROZENSET": slice(None),
+}
 _AS_DEEP = frozenset(("REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"))  # may hand a tuple on
 
 
@@ -121,6 +129,8 @@ class _Unpickler(pickle.Unpickler):
         if kind in _MEANT:
             return _MEANT[kind]
         if kind not in self._kinds:
+            if len(self._kinds) == MAX_KINDS:
+                raise ValueError("too many kinds of objects")
             self._kinds[kind] = type("Record", (Record,), {"kind": kind})
         return self._kinds[kind]
 
@@ -169,14 +179,15 @@ _MEANT: dict[str, Callable[..., Any]] = {
 def _check(stream: BinaryIO) -> None:
     """Follow the program without running it.
 
-    `stack` and `memo` hold how deep each value is nested in tuples, and None for a mark.
+    `stack` and `memo` hold how deep each value is nested in tuples (a long number counts as one), and
+    None for a mark.
 
     Raises:
         ValueError: it has an unknown step or breaks a limit.
     """
     stack: list[int | None] = []
     memo: dict[int, int | None] = {}
-    long_numbers = 0
+    odd_keys = 0
     for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         name = opcode.name
         if name not in _STEPS or step >= MAX_STEPS:
@@ -191,24 +202,25 @@ def _check(stream: BinaryIO) -> None:
         elif name == "MARK":
             stack.append(None)
         else:
-            if name in ("LONG1", "LONG4") and argument.bit_length() > 64:
-                long_numbers += 1
-            depth = _take(stack, opcode.stack_before)
-            depth = depth + 1 if name in _DEEPER else depth if name in _AS_DEEP else 0
+            taken = _taken(stack, opcode.stack_before)
+            deepest = max(taken, default=0)
+            if name in _KEYS:
+                odd_keys += sum(map(bool, taken[_KEYS[name]]))
+            long_number = name in ("LONG1", "LONG4") and argument.bit_length() > 64
+            depth = deepest + 1 if name in _DEEPER else deepest if name in _AS_DEEP else int(long_number)
             stack.extend([depth] * len(opcode.stack_after))
             if depth > MAX_NESTING:
                 raise ValueError("a pickle nested too deep")
-            if long_numbers > MAX_LONG_NUMBERS:
-                raise ValueError("too many long numbers")
+            if odd_keys > MAX_ODD_KEYS:
+                raise ValueError("too many keys that are no plain numbers or texts")
 
 
-def _take(stack: list[int | None], before: list[Any]) -> int:
-    """Take what a step consumes off the stack; how deep the deepest of it is nested."""
-    deepest, count = 0, len(before)
+def _taken(stack: list[int | None], before: list[Any]) -> list[int]:
+    """What a step consumes off the stack, the uppermost first."""
+    taken, count = [], len(before)
     if pickletools.markobject in before:
         while (depth := stack.pop()) is not None:
-            deepest = max(deepest, depth)
+            taken.append(depth)
         count = before.index(pickletools.markobject)
-    for _ in range(count):
-        deepest = max(deepest, stack.pop() or 0)
-    return deepest
+    taken += [stack.pop() or 0 for _ in range(count)]
+    return taken

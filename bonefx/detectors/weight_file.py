@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from bonefx.detectors import pickled
 from bonefx.detectors.pickled import Record, Storage, TensorClaim
-from bonefx.errors import BoneFXError, WeightsError
+from bonefx.errors import BoneFXError, WeightsError, quoted
 from bonefx.files import open_regular
 from bonefx.hub import MAX_WEIGHTS_BYTES
 
 MAX_NUMBERS = 500_000_000  # in the tensors of a network; the largest YOLO26 has 60 million
-_MAX_DIRECTORY = 16 * 2**20  # bytes of a ZIP file's table of contents
+_MAX_DIRECTORY = 2 * 2**20  # bytes of a ZIP file's table of contents
 
 _NUMBERS = {
     "torch.FloatStorage": torch.float32,
@@ -80,7 +80,7 @@ class WeightFile:
         """
         for name, claim in table.items():
             if problem := _problem(claim):
-                raise WeightsError(f"{name:.100} {problem}")
+                raise WeightsError(f"{quoted(name)} {problem}")
         if sum(math.prod(claim.shape) for claim in table.values()) > MAX_NUMBERS:
             raise WeightsError(f"{self.path.name} holds more numbers than any network that is run here")
         read: dict[Storage, Tensor] = {}
@@ -108,8 +108,13 @@ def plain_names(table: Mapping[Any, Any]) -> dict[str, Any]:
     """A state dict by the network's own names, without what says nothing about inference.
 
     Wrappers put their own name before every one of a network's; batch normalisation counts its batches.
+
+    Raises:
+        WeightsError: a name is no text.
     """
-    names = {str(name): value for name, value in table.items()}
+    if not all(isinstance(name, str) for name in table):
+        raise WeightsError("the checkpoint names a tensor with something else than a text")
+    names = dict(table)
     for wrapper in ("_orig_mod.", "module.", "_orig_mod."):  # compiled, on several GPUs, or both
         if names and all(name.startswith(wrapper) for name in names):
             names = {name.removeprefix(wrapper): value for name, value in names.items()}
@@ -124,7 +129,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     problems = [f"{name} is missing" for name in expected if name not in state]
-    problems += [f"{name:.100} is unknown" for name in state if name not in expected]
+    problems += [f"{quoted(name)} is unknown" for name in state if name not in expected]
     problems += [
         f"{name} has the shape {tuple(state[name].shape)} instead of {shape}"
         for name, shape in expected.items()
@@ -147,9 +152,9 @@ def _problem(claim: Any) -> str | None:
     """Why a value of a table is no tensor that can be used; None if it may be one."""
     if not isinstance(claim, TensorClaim):
         kind = claim.kind if isinstance(claim, Record) else type(claim).__name__
-        return f"is no dense tensor with data ({kind:.100})"
+        return f"is no dense tensor with data ({quoted(kind)})"
     if claim.storage.kind not in _NUMBERS:
-        return f"holds no real numbers ({claim.storage.kind.removeprefix('torch.'):.100})"
+        return f"holds no real numbers ({quoted(claim.storage.kind)})"
     if len(claim.shape) > 8 or min(claim.shape, default=1) < 1:
         return f"has the shape {claim.shape[:9]}: it holds no number"
     if len(claim.stride) != len(claim.shape) or min((claim.offset, *claim.stride)) < 0:
@@ -164,9 +169,9 @@ def _checked(name: str, numbers: Tensor, claim: TensorClaim) -> Tensor:
     value = numbers.as_strided(claim.shape, claim.stride, claim.offset).float()
     # One number tells of most tensors that all are finite, and takes a tenth of the time.
     if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
-        raise WeightsError(f"{name:.100} holds numbers that are not finite")
+        raise WeightsError(f"{quoted(name)} holds numbers that are not finite")
     if name.endswith("running_var") and (value < 0).any():
-        raise WeightsError(f"{name:.100} holds negative variances")
+        raise WeightsError(f"{quoted(name)} holds negative variances")
     return value
 
 

@@ -22,6 +22,7 @@ from bonefx.errors import WeightsError, quoted
 
 MAX_MODULES = 20_000
 MAX_DEPTH = 30
+MAX_CALLS = 100_000  # of layers, for one image
 MAX_OUTPUTS = 1_000_000_000  # numbers that all layers put out together, of the trial image
 TRIAL_SIZE = 256  # pixels
 
@@ -62,7 +63,7 @@ def read(path: Path) -> tuple[nn.Module, int]:
     if not isinstance(model, Record) or not isinstance(model.state, Mapping):
         raise WeightsError(f"{path.name} is damaged or is not an Ultralytics detection checkpoint")
     if model.kind.rpartition(".")[2] not in ("DetectionModel", "YOLOv10DetectionModel"):
-        raise WeightsError(f"{path.name} holds a {model.kind:.100}, not an Ultralytics detection model")
+        raise WeightsError(f"{path.name} holds a {quoted(model.kind)}, not an Ultralytics detection model")
     size = _image_size(content.get("train_args"))
     claims = dict(_claims(model))
     try:
@@ -102,12 +103,13 @@ class _Network(DetectionModel):
         head = self.model[-1]
         if not isinstance(head, Detect):
             raise WeightsError("the last layer of the checkpoint is no detection head")
-        outputs = 0
+        calls = outputs = 0
 
         def count(module: nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal outputs
+            nonlocal calls, outputs
+            calls += 1
             outputs += output.numel() if isinstance(output, Tensor) else 0
-            if outputs > MAX_OUTPUTS:
+            if calls > MAX_CALLS or outputs > MAX_OUTPUTS:
                 raise WeightsError("the layers of the checkpoint put out more than any image needs")
 
         hooks = [module.register_forward_hook(count) for module in self.modules()]
@@ -128,7 +130,7 @@ def _made(described: Any, made: dict[int, nn.Module]) -> nn.Module:
     """
     if not isinstance(described, Record) or described.kind not in _KINDS:
         kind = described.kind if isinstance(described, Record) else type(described).__name__
-        raise WeightsError(f"the checkpoint has a layer that is not known here: {kind:.100}")
+        raise WeightsError(f"the checkpoint has a layer that is not known here: {quoted(kind)}")
     if id(described) in made:
         return made[id(described)]
     module, name = _KINDS[described.kind]
@@ -163,7 +165,8 @@ def _plain(value: Any, depth: int = 0) -> bool:
 
 def _table(described: Record, part: str) -> list[tuple[str, Any]]:
     values = described.state.get(part) if isinstance(described.state, Mapping) else None
-    return [(str(name), value) for name, value in values.items()] if isinstance(values, Mapping) else []
+    items = values.items() if isinstance(values, Mapping) else ()
+    return [(name, value) for name, value in items if isinstance(name, str)]
 
 
 def _claims(model: Record) -> Iterator[tuple[str, Any]]:

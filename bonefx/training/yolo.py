@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from bonefx.detectors import yolo as adapter  # first: it keeps Ultralytics from asking other hosts
+from bonefx.detectors import yolo_network
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep
 from bonefx.training.data import TrainingData
@@ -29,7 +30,7 @@ from bonefx.training.recipes import YOLORecipe
 from bonefx.training.yolo_images import Images
 
 # isort: split
-from ultralytics import YOLO, __version__
+from ultralytics import __version__
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
@@ -318,14 +319,9 @@ def _arguments(recipe: YOLORecipe, device: str, scratch: Path) -> dict[str, Any]
 
 
 def _read_init(path: Path, recipe: YOLORecipe) -> nn.Module:
-    """The model of a checkpoint, loaded without running code from it."""
-    if path.suffix != ".pt" or not path.is_file():  # Ultralytics would ask GitHub for a file that is missing
-        raise WeightsError(f"{path.name} is no file that ends in .pt")
-    try:
-        model = YOLO(path, task="detect").model.float()
-        found = _shapes(model)
-    except Exception as error:  # a damaged or hostile file fails in many ways, all of them meaning this
-        raise WeightsError(f"{path.name} is damaged or is not an Ultralytics detection checkpoint") from error
+    """The model of a checkpoint."""
+    model, _ = yolo_network.read(path)
+    found = _shapes(model)
     if _shapes(DetectionModel(f"{recipe.architecture}.yaml", verbose=False)) != found:
         raise WeightsError(f"{path.name} is a checkpoint of another network than {recipe.architecture}")
     return model

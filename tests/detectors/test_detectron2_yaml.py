@@ -95,7 +95,7 @@ def merge(tree: dict, other: dict) -> dict:
         ("a: [", "not a YAML file"),
         ("a: \x00", "not a YAML file"),
         ("a: !!python/object/apply:os.system [id]", "not a YAML file"),
-        ("MODEL: 5", "MODEL is no setting"),
+        ("MODEL: 5", "'MODEL' is no setting"),
         # references and depth that would take long to follow
         ("a: &a [1]\nb: [*a, *a]", "alias"),
         ("a: " + "[" * 50_000, "nested too deep"),
@@ -103,7 +103,7 @@ def merge(tree: dict, other: dict) -> dict:
         # values of the wrong kind
         ("INPUT: {MIN_SIZE_TEST: wide}", "INPUT.MIN_SIZE_TEST"),
         ("INPUT: {MIN_SIZE_TEST: [800]}", "INPUT.MIN_SIZE_TEST"),
-        ("INPUT: {MIN_SIZE_TEST: {a: 1}}", "INPUT.MIN_SIZE_TEST.a is no setting"),
+        ("INPUT: {MIN_SIZE_TEST: {a: 1}}", "'INPUT.MIN_SIZE_TEST.a' is no setting"),
         ("INPUT: {FORMAT: GREY}", "INPUT.FORMAT"),
         ("INPUT: {FORMAT: 5}", "INPUT.FORMAT"),
         ("MODEL: {RESNETS: {STRIDE_IN_1X1: 3}}", "STRIDE_IN_1X1"),
@@ -134,7 +134,7 @@ def merge(tree: dict, other: dict) -> dict:
         ("MODEL: {ROI_BOX_HEAD: {BBOX_REG_WEIGHTS: '(20.0, 20.0, 10.0, 10.0)'}}", "BBOX_REG_WEIGHTS"),
         ("MODEL: {MASK_ON: 0}", "MASK_ON"),
         ("VERSION: 1", "VERSION"),
-        ("MODEL: {A_NEW_SETTING: 1}", "A_NEW_SETTING is no setting that is known here"),
+        ("MODEL: {A_NEW_SETTING: 1}", "A_NEW_SETTING' is no setting that is known here"),
         ("TEST: {SOFT_NMS: true}", "SOFT_NMS"),
         # other weights' settings
         ("MODEL: {ROI_HEADS: {NUM_CLASSES: 80}}", "NUM_CLASSES is 80, but the weights have 6"),

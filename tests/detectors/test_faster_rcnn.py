@@ -99,7 +99,7 @@ BOX_LAYER = "roi_heads.box_head.fc1.weight"
         # a tensor left out
         (lambda s: s.pop("backbone.fpn_output3.bias"), "backbone.fpn_output3.bias is missing"),
         # one that the network does not have
-        (lambda s: s.update(extra=torch.zeros(1)), "extra is unknown"),
+        (lambda s: s.update(extra=torch.zeros(1)), "'extra' is unknown"),
         # one of another shape
         (
             lambda s: s.update({"backbone.bottom_up.stem.conv1.weight": torch.zeros(64, 1, 7, 7)}),
@@ -116,6 +116,13 @@ BOX_LAYER = "roi_heads.box_head.fc1.weight"
                 {"proposal_generator.rpn_head.objectness_logits.weight": torch.zeros(3, 256, 1, 1)}
             ),
             "3 anchors a position",
+        ),
+        # a thousand blocks: names alone
+        (
+            lambda s: s.update(
+                {f"backbone.bottom_up.res2.{i}.conv1.weight": torch.zeros(1) for i in range(1000)}
+            ),
+            "1000 blocks in stage res2",
         ),
         # no detector at all
         (lambda s: s.clear(), "no ResNet trunk"),
@@ -152,6 +159,35 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_runs_nothing(tmp_path, monk
     with pytest.raises(WeightsError):
         faster_rcnn.load(path, None)
     assert not (tmp_path / "ran.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("buffers", "words"),
+    [
+        # Older versions of Detectron2 kept them: those of the settings are nothing new
+        ({"pixel_mean": torch.tensor([103.53, 116.28, 123.675]).view(3, 1, 1)}, None),
+        ({"pixel_std": torch.ones(3, 1, 1)}, None),
+        ({"proposal_generator.anchor_generator.cell_anchors.0": "own"}, None),
+        # and others say that the settings are another network's
+        ({"pixel_mean": torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)}, "another pixel_mean"),
+        ({"pixel_mean": torch.zeros(1)}, "another pixel_mean"),
+        ({"pixel_std": torch.tensor([57.375, 57.12, 58.395]).view(3, 1, 1)}, "another pixel_std"),
+        ({"proposal_generator.anchor_generator.cell_anchors.0": torch.ones(5, 4)}, "cell_anchors.0"),
+        ({"proposal_generator.anchor_generator.cell_anchors.9": "own"}, "cell_anchors.9"),
+    ],
+)
+def test_settings_that_a_checkpoint_keeps_itself_must_agree(state, tmp_path, buffers, words):
+    path = tmp_path / "model_final.pth"
+    widths, ratios = 32.0, torch.tensor([0.33, 0.5, 1.0, 2.0, 3.0])
+    half = torch.stack([widths / ratios.sqrt(), widths * ratios.sqrt()], dim=1) / 2
+    own = torch.cat([-half, half], dim=1)
+    buffers = {name: own if isinstance(value, str) else value for name, value in buffers.items()}
+    torch.save({"model": {**state, **buffers}}, path)
+    if words is None:
+        faster_rcnn.load(path, None, "torchvision")
+    else:
+        with pytest.raises(WeightsError, match=words):
+            faster_rcnn.load(path, None, "torchvision")
 
 
 def test_a_truncated_checkpoint_is_refused(checkpoint, tmp_path):

@@ -92,6 +92,13 @@ def test_names_that_wrappers_and_counters_leave(names, expected):
     assert list(plain_names(dict.fromkeys(names))) == expected
 
 
+@pytest.mark.parametrize("name", [5, 2**200, ("a",), None, Marked()])
+def test_a_name_that_is_no_text_is_refused(tmp_path, name):
+    torch.save({"model": {"a": torch.ones(1), name: torch.ones(1)}}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="something else than a text"):
+        tensors(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -278,7 +285,9 @@ def by_hand(*steps: bytes) -> bytes:
     return b"\x80\x02" + b"".join(steps) + b"."
 
 
+ONE_KEY = pickle.BININT1 + b"\1" + pickle.TUPLE1
 NONE_ITEM = pickle.NONE + pickle.SETITEM
+ONE_TUPLE = ONE_KEY + NONE_ITEM
 NESTED = pickle.EMPTY_TUPLE + pickle.TUPLE1 * 200_000
 
 
@@ -306,9 +315,13 @@ NESTED = pickle.EMPTY_TUPLE + pickle.TUPLE1 * 200_000
         by_hand(
             pickle.EMPTY_DICT, (pickle.LONG1 + b"\x10" + b"\1" * 16 + pickle.NONE + pickle.SETITEM) * 2000
         ),
+        by_hand(pickle.EMPTY_DICT, ONE_TUPLE * 2000),  # tuples can be made to share a hash, too
+        by_hand(pickle.EMPTY_DICT, pickle.MARK, (ONE_KEY + pickle.NONE) * 2000, pickle.SETITEMS),
+        by_hand(pickle.EMPTY_SET, pickle.MARK, ONE_KEY * 2000, pickle.ADDITEMS),
+        by_hand(*(b"ca\n%d\n" % number for number in range(2000))),  # a class takes a kilobyte
         by_hand(pickle.NONE * (pickled.MAX_STEPS + 1)),
     ],
-    ids=range(20),
+    ids=range(24),
 )
 def test_a_pickle_made_by_hand_is_refused(tmp_path, program):
     path = archive(tmp_path / "a.pth", program)

@@ -186,10 +186,10 @@ class _Hostile:
 @pytest.mark.parametrize(
     ("make", "architecture", "words"),
     [
-        (lambda path: None, "yolo26n", "no file that ends in .pt"),  # missing: GitHub is not asked
+        (lambda path: None, "yolo26n", "No such file"),  # missing: GitHub is not asked
         (lambda path: path.write_bytes(BUNDLED.read_bytes()), "yolo26s", "another network than yolo26s"),
         (lambda path: path.write_bytes(BUNDLED.read_bytes()[:100_000]), "yolo26n", "damaged"),
-        (lambda path: torch.save({"model": _Hostile()}, path), "yolo26n", "damaged"),
+        (lambda path: torch.save({"model": _Hostile()}, path), "yolo26n", "not an Ultralytics detection"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(toys, tmp_path, monkeypatch, make, architecture, words):
