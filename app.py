@@ -3,16 +3,14 @@
 import logging
 import sys
 
-from bonefx.collector import paused
 from bonefx.shutdown import end_on_signals
 
 if __name__ == "__main__":
     end_on_signals()
 
-with paused():  # a tenth of the start
-    from bonefx.detectors import default_registry
-    from bonefx.errors import SettingsError
-    from bonefx.ui.build import build, launch_options
+from bonefx.detectors import default_registry
+from bonefx.errors import SettingsError
+from bonefx.ui.build import build, launch_options
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 try:

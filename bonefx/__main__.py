@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("bonefx.commands.calibrate", "learn what the scores mean"),
     "dataset": ("bonefx.commands.dataset", "lay out a public data set"),
     "train": ("bonefx.training.command", "train a model on a data set"),
+    "convert": ("bonefx.commands.convert", "make graphs of weights, which answer without torch"),
     "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
     "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),
 }

@@ -63,8 +63,8 @@ class WeightsError(BoneFXError):
     """A weight file is not a checkpoint of the network that was asked for."""
 
 
-class AccelerationError(BoneFXError):
-    """OpenVINO failed on an image, on which torch may well succeed."""
+class EngineError(BoneFXError):
+    """An engine failed on an image, on which another one may well succeed."""
 
 
 class DatasetError(BoneFXError):

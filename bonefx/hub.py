@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -38,14 +38,18 @@ __all__ = [
     "SourceProblem",
     "WeightSources",
     "Weights",
+    "check_push_beside_weights",
+    "fetch_beside_weights",
     "fetch_metrics",
     "ignore",
     "local_weights",
     "push",
+    "push_beside_weights",
 ]
 
 MAX_WEIGHTS_BYTES = 2 * 10**9
 MAX_METRICS_BYTES = 10**7
+MAX_CARD_BYTES = 10**6
 RETRY_SECONDS = 300.0  # how long a source that failed is left alone
 
 _SWITCHED_OFF = "The Hub is switched off (BONEFX_HUB=off or HF_HUB_OFFLINE=1)."
@@ -134,7 +138,11 @@ class WeightSources:
         self._failures: dict[tuple[str, Source], _Failure] = {}
 
     def candidates(
-        self, filename: str, bundled: str, progress: OnProgress = ignore
+        self,
+        filename: str,
+        bundled: str,
+        progress: OnProgress = ignore,
+        wanted: Mapping[str, str] | None = None,
     ) -> Iterator[Weights | SourceProblem]:
         """The weight files to try, best source first, each looked for only when it is asked for.
 
@@ -145,6 +153,7 @@ class WeightSources:
             filename: name in the weights folder and in the Hub repository, or an absolute path.
             bundled: name among the bundled demo weights.
             progress: called in this thread; what it raises ends a download and comes out here.
+            wanted: small files of which the Hub must have one for its weights to count, each with the reason.
         """
         now = self._clock()
         with self._lock:
@@ -156,7 +165,7 @@ class WeightSources:
         local = self._settings.weights_dir / filename
         if _is_there(local):
             yield self._from_folder(filename, "local", local)
-        yield from self._from_hub(filename, progress)
+        yield from self._from_hub(filename, progress, wanted or {})
         yield self._from_folder(filename, "bundled", packaged("bundled") / bundled)
 
     def reject(self, filename: str, weights: Weights, reason: str) -> SourceProblem:
@@ -183,7 +192,9 @@ class WeightSources:
         except SourceError as error:
             return self._remember(filename, source, str(error), cache=False)
 
-    def _from_hub(self, filename: str, progress: OnProgress) -> Iterator[Weights | SourceProblem]:
+    def _from_hub(
+        self, filename: str, progress: OnProgress, wanted: Mapping[str, str]
+    ) -> Iterator[Weights | SourceProblem]:
         failure = self._failures.get((filename, "hub"))
         if failure and not failure.cache:
             yield SourceProblem("hub", failure.reason)
@@ -194,6 +205,8 @@ class WeightSources:
         # Only a Detectron2 checkpoint leaves settings to a file beside it.
         beside = str(Path(filename).with_suffix(".yaml")) if filename.endswith(".pth") else None
         try:
+            if not unasked:
+                self._check_wanted(wanted)
             file = self._repo.fetch(filename, MAX_WEIGHTS_BYTES, beside, progress, unasked)
         except SourceError as error:
             if not unasked:
@@ -205,6 +218,22 @@ class WeightSources:
                 self._remember(filename, "hub", file.note, cache=True)
             yield SourceProblem("hub", f"{file.note} {_FROM_CACHE}")
         yield Weights(file.path, "hub", file.repo, file.revision, file.file, file.sha256, file.beside)
+
+    def _check_wanted(self, wanted: Mapping[str, str]) -> None:
+        """
+        Raises:
+            SourceError: the Hub has none of these files, or does not answer.
+        """
+        missing = ""
+        for name, reason in wanted.items():
+            try:
+                self._repo.fetch(name, MAX_CARD_BYTES)
+            except MissingError:
+                missing = reason
+            else:
+                return
+        if missing:
+            raise MissingError(missing)
 
     def _remember(self, filename: str, source: Source, reason: str, *, cache: bool) -> SourceProblem:
         failure = _Failure(reason, self._clock() + self._retry_after, cache)
@@ -243,13 +272,51 @@ def push(
     Raises:
         SourceError: there is no token, it may not write there, or the Hub did not confirm the commit.
     """
+    _check_push(settings, settings.metrics_repo_id)
+    return _metrics_repo(settings).commit(files, message, seconds)
+
+
+def push_beside_weights(
+    settings: Settings, files: Mapping[str, bytes | Path], message: str, *, seconds: float = PUSH_SECONDS
+) -> Pushed:
+    """Publish files to the repository that the weights come from; otherwise as `push`.
+
+    Raises:
+        SourceError: see `push`; or a revision is pinned, which what is published now could not be part of.
+    """
+    check_push_beside_weights(settings)
+    return HubRepo(settings.endpoint, settings.token, settings.repo_id).commit(files, message, seconds)
+
+
+def check_push_beside_weights(settings: Settings) -> None:
+    """
+    Raises:
+        SourceError: `push_beside_weights` cannot work.
+    """
+    _check_push(settings, settings.repo_id)
+    if settings.revision is not None:
+        raise SourceError("BONEFX_REVISION pins the weights: unset it to publish beside the newest ones.")
+
+
+def fetch_beside_weights(
+    settings: Settings, weights: Weights, names: Sequence[str], progress: OnProgress = ignore
+) -> bool:
+    """Bring files of the commit that weights on this machine came from beside them; whether all are there."""
+    repo = HubRepo(settings.endpoint, settings.token, weights.repo, revision=weights.revision)
+    unasked = None if settings.hub else _SWITCHED_OFF
+    try:
+        for name in names:
+            repo.fetch(name, MAX_WEIGHTS_BYTES, progress=progress, unasked=unasked)
+    except SourceError:
+        return False
+    return True
+
+
+def _check_push(settings: Settings, repo_id: str) -> None:
     if not settings.hub:
         raise SourceError(_SWITCHED_OFF)
     if settings.token is None:
-        raise SourceError(
-            f"Publishing needs a token that may write to {settings.metrics_repo_id}: set HF_TOKEN."
-        )
-    return _metrics_repo(settings).commit(files, message, seconds)
+        raise SourceError(f"Publishing needs a token that may write to {repo_id}: set HF_TOKEN.")
 
 
 def _metrics_repo(settings: Settings) -> HubRepo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS, Consensus
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
-from bonefx.detectors.base import Detector, Runtime, Stopwatch
-from bonefx.errors import AccelerationError, BoneFXError, RequestError, quoted
+from bonefx.detectors.base import Runtime, Stopwatch
+from bonefx.errors import BoneFXError, RequestError, quoted
 from bonefx.fusion import fuse
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
@@ -25,6 +26,9 @@ SCHEMA_VERSION = 1
 
 CHOICES: Mapping[str, ModelSpec | Consensus] = {**MODELS, CONSENSUS.id: CONSENSUS}
 """All that `run` can be asked for, by id: the models in the registry's order, then the consensus."""
+
+GPU_SECONDS = 5
+"""What a call reserves on ZeroGPU, and half as much again of a visitor's quota: CUDA's start takes most."""
 
 _log = logging.getLogger(__name__)
 
@@ -132,10 +136,9 @@ def run(
     needed = tuple(dict.fromkeys(each for model_id in model_ids for each in _runs(model_id)))
     failures: dict[str, str] = {}
     for model_id in needed:
-        try:
-            models.get(model_id, lambda step, model_id=model_id: progress(model_id, step))
-        except BoneFXError as error:
-            failures[model_id] = str(error)
+        problem = _load(models, model_id, progress)
+        if problem is not None:
+            failures[model_id] = problem
     ready = tuple(model_id for model_id in needed if model_id not in failures)
     answers: list[dict[str, Any]] = []
     if ready:
@@ -224,7 +227,46 @@ def _portable(registry: Registry | None) -> Registry | None:
     return None if registry is default_registry() else registry
 
 
+def _load(models: Registry, model_id: str, progress: Callable[[str, Progress], None]) -> str | None:
+    """Have a model loaded; why that failed, if it did, whatever was raised but by `progress` itself."""
+    ended: list[BaseException] = []
+
+    def tell(step: Progress) -> None:
+        try:
+            progress(model_id, step)
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    try:
+        models.get(model_id, tell)
+    except Exception as error:
+        if error in ended:
+            raise
+        if isinstance(error, BoneFXError):
+            return str(error)
+        _log.exception("%s could not be loaded", model_id)
+        return "The model could not be loaded for an unexpected reason; the log has details."
+    return None
+
+
 def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | None) -> list[dict[str, Any]]:
+    """The forward passes, on ZeroGPU by the processor where no GPU is given."""
+    if not ZERO_GPU:
+        return _compute(rgb, model_ids, registry)
+    try:
+        return _compute_on_gpu(rgb, model_ids, registry)
+    except Exception as error:  # a quota, a time out, nobody at home: all mean that there is no GPU now
+        words = re.sub("<[^>]*>", "", str(getattr(error, "message", error))).strip()
+        _log.warning("the processor answers, for want of a GPU: %s", words)
+        note = f"No GPU was given, so the processor answered. {words}"
+        answers = _compute(rgb, model_ids, registry, on_cpu=True)
+        return [{**answer, "notes": (*answer["notes"], note)} for answer in answers]
+
+
+def _compute(
+    rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | None, on_cpu: bool = False
+) -> list[dict[str, Any]]:
     """The forward passes: on ZeroGPU the one function that a worker with a GPU runs.
 
     The models are in memory already; the worker, a fork, has them too. Values go both ways pickled.
@@ -232,39 +274,29 @@ def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | Non
     models = registry or default_registry()
     answers = []
     for model_id in model_ids:
-        loaded = models.loaded(model_id)
-        detector, stopwatch = loaded.detector, Stopwatch()
+        loaded, stopwatch = models.loaded(model_id), Stopwatch()
         answer = {
             "weights": loaded.weights.to_record(),
-            "nms": detector.nms,
-            "image_size": detector.image_size,
+            "nms": loaded.detector.nms,
+            "image_size": loaded.detector.image_size,
             "notes": loaded.notes,
         }
+        runtime = None
         try:
+            detector = models.on_cpu(model_id) if on_cpu else loaded.detector
+            runtime = detector.runtime
             with stopwatch("total"):
-                answer["detections"] = _detect(models, model_id, detector, rgb, stopwatch)
+                answer["detections"] = detector.detect(rgb, stopwatch)
         except BoneFXError as error:
             answer["error"] = str(error)
         except Exception:
             _log.exception("%s failed", model_id)
             answer["error"] = "The model failed on this image for an unexpected reason; the log has details."
-        runtime = stopwatch.runtime or detector.runtime
-        answers.append({**answer, "runtime": runtime, "timings_ms": stopwatch.ms})
+        answers.append({**answer, "runtime": stopwatch.runtime or runtime, "timings_ms": stopwatch.ms})
     return answers
-
-
-def _detect(
-    models: Registry, model_id: str, detector: Detector, rgb: np.ndarray, stopwatch: Stopwatch
-) -> Detections:
-    """What the model's detector finds; where OpenVINO fails, torch takes its place from now on."""
-    try:
-        return detector.detect(rgb, stopwatch)
-    except AccelerationError as error:
-        _log.warning("%s goes on with torch. %s", model_id, error)
-        return models.without_acceleration(model_id, detector).detector.detect(rgb, stopwatch)
 
 
 if ZERO_GPU:
     import spaces
 
-    _forward = spaces.GPU(duration=15)(_forward)
+    _compute_on_gpu = spaces.GPU(duration=GPU_SECONDS)(_compute)

@@ -48,10 +48,12 @@ class Settings:
         hub: whether the Hub may be asked at all (`BONEFX_HUB=off`, or `HF_HUB_OFFLINE=1`).
         weights_dir: folder that is looked into before the Hub (`BONEFX_WEIGHTS_DIR`).
         frcnn_engine: `auto`, `torchvision` or `detectron2` (`BONEFX_FRCNN_ENGINE`).
-        runtime: on a CPU, `auto` lets OpenVINO take over from torch, `torch` does not (`BONEFX_RUNTIME`).
-        precision: of OpenVINO: `auto` is bfloat16 where the processor computes with it natively, `float32`
-            is never less than that (`BONEFX_PRECISION`).
-        cache_dir: folder for networks converted to OpenVINO (`bonefx` in `XDG_CACHE_HOME`).
+        runtime: `auto` is torch on a GPU, and on a CPU OpenVINO with the graph of the weights; `torch` does
+            without OpenVINO (`BONEFX_RUNTIME`), and `cpu` without a GPU.
+        precision: of a graph: `int8`, `bfloat16` or `float32`; `auto` is the fastest form that was found to
+            agree with float32 (`BONEFX_PRECISION`).
+        cache_dir: folder for graphs that are made here, and what OpenVINO compiles (`bonefx` in
+            `XDG_CACHE_HOME`); None keeps nothing, and makes no graphs.
     """
 
     repo_id: str = DEFAULT_REPO
@@ -67,9 +69,9 @@ class Settings:
     hub: bool = True
     weights_dir: Path = Path("weights")
     frcnn_engine: str = "auto"
-    runtime: str = "torch"  # not `auto`: what is made by hand writes nothing into the user's folders
+    runtime: str = "auto"
     precision: str = "auto"
-    cache_dir: Path = Path("~/.cache/bonefx")
+    cache_dir: Path | None = None  # what is made by hand writes nothing into the user's folders
 
     def __repr__(self) -> str:  # the token must not reach a log
         return f"Settings(repo_id={self.repo_id!r}, hub={self.hub}, weights_dir={str(self.weights_dir)!r})"
@@ -112,7 +114,9 @@ class Settings:
             ),
             runtime=_choice(get("BONEFX_RUNTIME", "auto"), "BONEFX_RUNTIME", ("auto", "torch")),
             precision=_choice(
-                get("BONEFX_PRECISION", cls.precision), "BONEFX_PRECISION", ("auto", "float32")
+                get("BONEFX_PRECISION", cls.precision),
+                "BONEFX_PRECISION",
+                ("auto", "int8", "bfloat16", "float32"),
             ),
             cache_dir=Path(get("XDG_CACHE_HOME", "~/.cache")) / "bonefx",
         )

@@ -21,8 +21,6 @@ def pytest_configure(config):
             del os.environ[name]
     os.environ["HF_HOME"] = home.name
     os.environ["HF_HUB_CACHE"] = os.path.join(home.name, "hub")
-    # No conversions in the background, and no cache of the user's, unless a test asks for them.
-    os.environ["BONEFX_RUNTIME"] = "torch"
     os.environ["XDG_CACHE_HOME"] = os.path.join(home.name, "cache")
     # Programs that tests start read this one; port 9 discards, and nothing listens there.
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"

@@ -39,7 +39,7 @@ def test_both_models_answer_in_the_order_asked(registry, radiograph):
         assert len(outcome.detections) <= 300
         assert outcome.weights["source"] == "bundled"
         assert len(outcome.weights["sha256"]) == 64
-        assert outcome.runtime.precision == "float32"
+        assert outcome.runtime.precision in ("float32", "bfloat16", "int8")
         assert {"preprocess", "network", "postprocess", "total"} <= set(outcome.timings_ms)
 
 
@@ -79,8 +79,9 @@ def _answer_in_a_fork(connection, registry, radiograph):
     connection.send_bytes(pickle.dumps(inference.run(radiograph, list(MODELS), registry)))
 
 
-def test_a_forked_worker_has_the_models_and_sends_plain_values_back(registry, radiograph):
+def test_a_forked_worker_has_the_models_and_sends_plain_values_back(radiograph):
     """As on ZeroGPU: the parent has loaded the models, the worker ends with its call."""
+    registry = Registry(Settings(hub=False, runtime="torch"))
     here = inference.run(radiograph, list(MODELS), registry)
     fork = multiprocessing.get_context("fork")
     receiver, sender = fork.Pipe(duplex=False)

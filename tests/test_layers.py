@@ -13,7 +13,7 @@ import bonefx
 
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
-    ("settings", "labels", "errors", "detections", "collector", "files", "shutdown"),
+    ("settings", "labels", "errors", "detections", "files", "shutdown"),
     ("images", "drawing", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
     ("export", "interchange"),
     ("hub", "hub_client", "hub_cache"),

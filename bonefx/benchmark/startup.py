@@ -14,10 +14,8 @@ from bonefx.errors import BoneFXError
 
 PAGES = {
     "empty": "import gradio\nwith gradio.Blocks(analytics_enabled=False) as demo: pass\noptions = {}",
-    "ours": "from bonefx.collector import paused\n"
-    "with paused():\n"
-    "    from bonefx.detectors import default_registry\n"
-    "    from bonefx.ui.build import build, launch_options\n"
+    "ours": "from bonefx.detectors import default_registry\n"
+    "from bonefx.ui.build import build, launch_options\n"
     "demo, options = build(default_registry()), launch_options()",
 }
 """Programs that make a page: an empty one, and ours, in the way of the app's entry point."""

@@ -55,7 +55,8 @@ def write_faster_rcnn(path: Path) -> None:
     seen: list[Tensor] = []
     hook = predictor.register_forward_hook(lambda module, inputs, output: seen.append(output))
     resized = resize(images.read(phantoms()[0]).rgb, network.config.min_size, network.config.max_size)
-    network(normalise(resized, network.config, network.divisor), [resized.shape[:2]])
+    pixels = torch.from_numpy(normalise(resized, network.config, network.divisor))
+    network(pixels, torch.tensor(resized.shape[:2], dtype=torch.float32))
     hook.remove()
     classes = _rescale(predictor, seen[0])[:, :-1]
     # The background, which is last, takes nearly all of the probability, as it does in a trained model.

@@ -20,7 +20,7 @@ from bonefx import drawing, images, inference, matching
 from bonefx.benchmark.figures import summaries
 from bonefx.detections import Detections
 from bonefx.detectors import Registry
-from bonefx.detectors.base import Stopwatch
+from bonefx.detectors.base import Detector, Stopwatch
 from bonefx.errors import BoneFXError
 from bonefx.labels import CLASSES
 from bonefx.settings import Settings
@@ -63,8 +63,8 @@ def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
     """Wait until each model has the runtime that it will keep.
 
     Returns:
-        The seconds that took, torch's threads, those that each model's library takes where nobody tells it
-        otherwise, and each model's weights and image size.
+        The seconds that took, the threads that compute, those that each model's library takes where nobody
+        tells it otherwise, and each model's weights and image size.
     """
     start = time.perf_counter()
     facts = {}
@@ -77,12 +77,12 @@ def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
             "image_size": loaded.detector.image_size,
         }
     seconds = time.perf_counter() - start
-    import torch
+    threads = _threads(registry)
+    by_themselves = dict.fromkeys(models, threads)
+    if _is_reference(registry) and "yolo" in models:
+        from bonefx.benchmark.reference import THREADS
 
-    from bonefx.detectors.ultralytics_guard import THREADS
-
-    threads = torch.get_num_threads()
-    by_themselves = {model_id: THREADS if model_id == "yolo" else threads for model_id in models}
+        by_themselves["yolo"] = THREADS
     return {"seconds": seconds, "threads": threads, "library_threads": by_themselves, "models": facts}
 
 
@@ -98,13 +98,13 @@ def detect(
         threads: that torch computes with from now on; None leaves them as they are.
 
     Returns:
-        For each file the milliseconds of `STAGES`, the runtime that computed it, torch's threads and how many
+        For each file the milliseconds of `STAGES`, the runtime that computed it, its threads and how many
         detections it found.
     """
-    import torch
-
-    detector = registry.get(model).detector
+    detector = _detector(registry, model)
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
     rows = []
     for file in files:
@@ -121,7 +121,7 @@ def detect(
             {
                 "ms": {stage: ms[stage] for stage in STAGES},
                 "runtime": vars(stopwatch.runtime),
-                "threads": torch.get_num_threads(),
+                "threads": _threads(registry),
                 "detections": len(found),
             }
         )
@@ -176,6 +176,32 @@ def write_weights(registry: Registry, folder: str) -> None:
 TASKS: dict[str, Callable[..., Any]] = {
     task.__name__: task for task in (first, settle, detect, boxes, memory, write_weights)
 }
+
+
+def _is_reference(registry: Registry) -> bool:
+    return registry.settings.runtime == "torch"
+
+
+def _detector(registry: Registry, model: str) -> Detector:
+    """What is measured; of the reference's YOLO, Ultralytics' own way."""
+    loaded = registry.get(model)
+    if _is_reference(registry) and model == "yolo":
+        from bonefx.benchmark.reference import predictor
+
+        return predictor(loaded.weights.path)
+    return loaded.detector
+
+
+def _threads(registry: Registry) -> int:
+    """With how many threads the network is computed."""
+    if _is_reference(registry):
+        import torch
+
+        return torch.get_num_threads()
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal():
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _scattered(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Detections:

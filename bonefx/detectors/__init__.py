@@ -11,13 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from bonefx.collector import paused
-from bonefx.detectors.acceleration import Acceleration
+from bonefx.detectors import loading
 from bonefx.detectors.base import Detector
-from bonefx.detectors.conversion_cache import Conversion
 from bonefx.detectors.turns import Turns
 from bonefx.errors import BoneFXError, RequestError, SourceError, quoted
-from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
+from bonefx.hub import SourceProblem, Weights, WeightSources
 from bonefx.hub_client import OnProgress, Progress, ignore
 from bonefx.settings import Settings
 
@@ -25,31 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 def _load_faster_rcnn(weights: Weights, settings: Settings) -> Detector:
-    acceleration = _acceleration("bonefx.detectors.faster_rcnn", weights, settings)
-    from bonefx.detectors import faster_rcnn
-
-    return faster_rcnn.load(weights.path, weights.config, settings.frcnn_engine, acceleration)
+    if settings.frcnn_engine == "detectron2":  # which no graph is made of
+        settings = replace(settings, runtime="torch")
+    return loading.load("bonefx.detectors.faster_rcnn", weights, settings)
 
 
 def _load_yolo(weights: Weights, settings: Settings) -> Detector:
-    acceleration = _acceleration("bonefx.detectors.yolo", weights, settings)
-    from bonefx.detectors import yolo
-
-    return yolo.load(weights.path, acceleration)
-
-
-def _acceleration(module: str, weights: Weights, settings: Settings) -> Acceleration | None:
-    """How OpenVINO may take over; None where the settings leave it to torch.
-
-    It is made before torch is imported, and loads its own part meanwhile.
-    """
-    if settings.runtime == "torch":
-        return None
-    return Acceleration(
-        Conversion(
-            module, weights.path, weights.sha256, weights.config, settings.precision, settings.cache_dir
-        )
-    )
+    return loading.load("bonefx.detectors.yolo", weights, settings)
 
 
 @dataclass(frozen=True)
@@ -137,6 +117,7 @@ class Registry:
         self.turns = Turns()
         self._sources = WeightSources(settings)
         self._loaded: dict[str, Loaded] = {}
+        self._on_cpu: dict[str, tuple[str, Detector]] = {}
         self._locks = {model_id: threading.Lock() for model_id in MODELS}
 
     def loaded(self, model_id: str) -> Loaded | None:
@@ -172,29 +153,26 @@ class Registry:
                 lock.release()
         return loaded
 
-    def without_acceleration(self, model_id: str, failed: Detector) -> Loaded:
-        """The model with torch alone from now on, after OpenVINO failed in a detector of it.
+    def on_cpu(self, model_id: str) -> Detector:
+        """A model that is in memory, for the processor: where a GPU was promised and is not given.
 
         Raises:
-            SourceError: the file that it was loaded from is not there any more.
+            BoneFXError: it cannot be loaded.
         """
+        loaded = self._loaded[model_id]
         with self._locks[model_id]:
-            loaded = self._loaded[model_id]
-            if loaded.detector is not failed:  # another request has seen to it
-                return loaded
-            weights = loaded.weights
-            if local_weights(weights.path).sha256 != weights.sha256:
-                raise SourceError(f"{weights.file} is not the file any more that was loaded.")
-            with paused():
-                detector = MODELS[model_id].load(weights, replace(self.settings, runtime="torch"))
-            self._loaded[model_id] = replace(loaded, detector=detector)
-            return self._loaded[model_id]
+            sha256, detector = self._on_cpu.get(model_id, ("", None))
+            if sha256 != loaded.weights.sha256:
+                detector = MODELS[model_id].load(loaded.weights, replace(self.settings, runtime="cpu"))
+                self._on_cpu[model_id] = loaded.weights.sha256, detector
+            return detector
 
     def _load(self, model_id: str, current: Loaded | None, progress: OnProgress) -> Loaded:
         model = MODELS[model_id]
         filename = model.filename(self.settings)
         problems: list[str] = []
-        for found in self._sources.candidates(filename, model.bundled, progress):
+        wanted = loading.wanted_cards(filename)
+        for found in self._sources.candidates(filename, model.bundled, progress, wanted):
             if isinstance(found, SourceProblem):
                 problems.append(found.reason)
                 continue
@@ -203,11 +181,9 @@ class Registry:
             else:
                 progress(Progress("loading"))
                 try:
-                    with paused():
-                        detector = model.load(found, self.settings)
-                except (
-                    Exception
-                ) as error:  # whatever a file of others brings about, it is that file's problem
+                    loading.fetch_graphs(found, self.settings, progress)
+                    detector = model.load(found, self.settings)
+                except Exception as error:  # whatever a file of others brings about, it is its problem
                     problems.append(self._sources.reject(filename, found, _reason(error)).reason)
                     continue
             self._loaded[model_id] = Loaded(detector, found, tuple(problems))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from bonefx.detections import Detections
 
 MAX_DETECTIONS = 300
 """Most detections that a detector returns for an image."""
-
-USUAL_SIZES = tuple(size for short in range(500, 1001, 10) for size in sorted({(short, 1000), (1000, short)}))
-"""(height, width) of images in all the shapes of most radiographs: at most twice as long as wide."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +71,49 @@ class Detector(Protocol):
         May be called from several threads. Framework habits (colour order, resizing, label mapping)
         stay inside. Stages timed: preprocess, network, postprocess. `stopwatch.runtime` tells what
         computed.
-
-        Raises:
-            AccelerationError: OpenVINO failed on the image; see `Registry.without_acceleration`.
         """
 
     def settle(self) -> None:
         """Wait until nothing is left to be prepared: `runtime` is the one that will be used from now on."""
+
+
+class Processing(Protocol):
+    """What is done in NumPy before and after a graph: the same whatever engine runs it.
+
+    Attributes:
+        nms, image_size: as of `Detector`.
+        ranks: how many axes each input of the graph has, and each output.
+    """
+
+    nms: str
+    image_size: int
+    ranks: tuple[tuple[int, ...], tuple[int, ...]]
+
+    def prepare(self, rgb: np.ndarray) -> list[np.ndarray]:
+        """The graph's inputs for an RGB uint8 image (h, w, 3)."""
+
+    def finish(self, outputs: Sequence[np.ndarray], height: int, width: int) -> Detections:
+        """Detections in an image of this size from the graph's outputs."""
+
+    def to_record(self) -> dict[str, Any]:
+        """All that it depends on as plain values, which travel beside a graph."""
+
+
+class Engine(Protocol):
+    """Runs a graph. Safe to use from several threads.
+
+    Attributes:
+        runtime: what computes.
+    """
+
+    runtime: Runtime
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The graph's outputs, which are the caller's own.
+
+        Raises:
+            EngineError: the engine failed where another one may succeed.
+        """
 
 
 def processor_name() -> str:

@@ -123,6 +123,19 @@ class FasterRCNNConfig:
     nms: float = 0.5
     max_detections: int = 300
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> FasterRCNNConfig:
+        """Read what `dataclasses.asdict` made, also after it has been JSON.
+
+        Raises:
+            WeightsError: a value is missing or unusable.
+        """
+        try:
+            values = {field.name: converted(field.default, record[field.name]) for field in fields(cls)}
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"the settings in a graph's card are unusable: {error}") from error
+        return cls(**values)
+
     def to_tree(self) -> dict[str, Any]:
         """The settings as nested dicts in Detectron2's naming."""
         tree: dict[str, Any] = {}

@@ -1,99 +1,128 @@
-"""The process that converts a network: `python -m bonefx.detectors.convert`, started by `acceleration`.
+"""Makes graphs: the torch network of a checkpoint, as it is, in OpenVINO's format.
 
-A process of its own, so that nothing of it is felt in the one that answers: neither its memory, nor Python's
-lock held by a thread that gets no processor time, nor the crash of a library on a processor that it does not
-know. It runs with one thread and, if told so, only while the processor has nothing else to do.
-
-The first argument says `idle` or `now`. Standard input holds the `Conversion` as one line of JSON; when it
-ends, so does the process.
+torch and OpenVINO are both imported here, so nothing that answers imports this module.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import math
-import os
-import sys
-import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bonefx.detectors import conversion_cache
-from bonefx.detectors.conversion_cache import Conversion
+import numpy as np
+import torch
+from torch import nn
+
+from bonefx.detectors import graphs
+from bonefx.detectors.base import Processing
+from bonefx.detectors.engines.openvino_import import openvino
+from bonefx.detectors.graphs import Card
+from bonefx.errors import BoneFXError
 from bonefx.hub import sha256_of
 
-if TYPE_CHECKING:
-    from torch import Tensor
+# isort: split
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
-"""Largest error of an output, by root mean square: this shows a broken kernel, not a loss of accuracy."""
-
-_MOST_PIXELS = 640 * 640
-"""Of a shape whose code is made before an image has it: larger images take far longer than that."""
+_FLOAT32 = "precise_0"  # the mark by which OpenVINO computes an operation, and keeps a constant, in float32
 
 
-def main() -> None:
-    """Convert, check the result against torch, and store it."""
-    conversion = Conversion.from_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    if sys.argv[1] == "idle":
-        _step_back()
-    if sha256_of(conversion.weights) != conversion.sha256:
-        raise OSError(f"{conversion.weights} is not the file any more that was loaded")
-    conversion_cache.store(conversion, lambda folder: _convert(conversion, folder))
+@dataclass(frozen=True)
+class Convertible:
+    """A network that can be converted.
+
+    Attributes:
+        processing: before and after it.
+        network: what is traced.
+        example: inputs to trace it with, of sides that differ.
+        reduced: names of the layers that may compute in less than float32; nothing else may.
+        float32: names of layers within them that must not.
+        quantised_without: for eight bits, names of layers that stay in float32, the fewest first: the first
+            set with which the graph is good enough is taken.
+        fast_bias_correction: whether quantisation may estimate the shift of each layer's output from the
+            layer alone, in place of the whole network.
+    """
+
+    processing: Processing
+    network: nn.Module
+    example: Sequence[np.ndarray]
+    reduced: tuple[str, ...]
+    float32: tuple[str, ...]
+    quantised_without: tuple[tuple[str, ...], ...]
+    fast_bias_correction: bool
 
 
-def _convert(conversion: Conversion, folder: Path) -> None:
-    import torch
+@torch.no_grad()
+def trace(source: Convertible) -> openvino.Model:
+    """The network as OpenVINO's model, for images of any height and width.
 
-    from bonefx.detectors.openvino_guard import converter, openvino
-    from bonefx.detectors.openvino_network import OpenVINONetwork, native_precision, store
-
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    precision = native_precision(conversion.precision)
-    network = importlib.import_module(conversion.module).convertible(
-        conversion.weights, conversion.config, precision
+    Raises:
+        BoneFXError: a layer that is named in `reduced` or `float32` is not in it.
+    """
+    traced = torch.jit.trace(
+        source.network.eval(), tuple(torch.from_numpy(array) for array in source.example), check_trace=False
     )
-    images = torch.rand(1, 3, 128, 192)  # multiples of any stride; sides that differ
-    converted = converter()(
-        network.eval(), example_input=images, input=[openvino.PartialShape([1, 3, -1, -1])]
-    )
-    for operation in converted.get_ops():
-        if operation.get_friendly_name().startswith(network.float32_layers):
-            operation.get_rt_info()["precise_0"] = ""  # the mark by which OpenVINO keeps float32
-    largest, *others = sorted(network.usual_shapes, key=math.prod, reverse=True)
-    usual = [largest, *(shape for shape in others if math.prod(shape) <= _MOST_PIXELS)]
-    store(converted, usual, folder, precision)
-    del converted
-    images = torch.rand(1, 3, 192, 128)
-    expected = network(images)
-    found = OpenVINONetwork(folder, conversion.precision, threads=1)(images.numpy())
-    _check(expected if isinstance(expected, tuple) else (expected,), found, precision)
+    decoder = TorchScriptPythonDecoder(traced)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    read = frontend.load(decoder)
+    model = frontend.convert(read)
+    for parameter, array in zip(model.get_parameters(), source.example, strict=True):
+        image = array.ndim == 4
+        parameter.set_partial_shape(openvino.PartialShape([1, 3, -1, -1] if image else list(array.shape)))
+    model.validate_nodes_and_infer_types()
+    may_be_reduced = named(model, source.reduced) - named(model, source.float32)
+    for operation in model.get_ops():
+        if operation.get_friendly_name() not in may_be_reduced:
+            operation.get_rt_info()[_FLOAT32] = ""
+    return model
 
 
-def _check(expected: Sequence[Tensor], found: Sequence[Tensor], precision: str) -> None:
-    for reference, values in zip(expected, found, strict=True):
-        reference, error = reference.float(), values.float() - reference.float()
-        relative = (error.square().mean() / reference.square().mean().clamp_min(1e-12)).sqrt()
-        if not relative <= _TOLERANCE[precision]:  # nor is NaN
-            raise ArithmeticError(f"OpenVINO's {precision} is off by {relative:.2g} of torch's values")
+def named(model: openvino.Model, layers: Sequence[str]) -> set[str]:
+    """The names of the operations of layers, given by the layers' names in the torch network.
+
+    Raises:
+        BoneFXError: there is no operation of one of them.
+    """
+    names = {operation.get_friendly_name() for operation in model.get_ops()}
+    found: set[str] = set()
+    for layer in layers:
+        own = {name for name in names if name.startswith((f"__module.{layer}.", f"__module.{layer}/"))}
+        if not own:
+            raise BoneFXError(f"The graph has no layer {layer}, which is meant to be treated by itself.")
+        found |= own
+    return found
 
 
-def _step_back() -> None:
-    """Leave the processor to everything else, as far as the system offers that."""
-    with contextlib.suppress(AttributeError, OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, 19)
-    with contextlib.suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+def save(model: openvino.Model, card: Path, about: dict[str, object]) -> Card:
+    """Write a graph's three files.
+
+    Weights that are float16 numbers, as those of a checkpoint in half precision are, are stored as such; all
+    others in full. So nothing is lost.
+
+    Args:
+        model: the graph.
+        card: the path of the card.
+        about: the card's fields, but for the files' SHA-256.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    _halve(model)
+    _, xml, binary = graphs.files(card)
+    openvino.save_model(model, xml, compress_to_fp16=False)
+    made = Card(**about, xml=sha256_of(xml), bin=sha256_of(binary), versions=graphs.versions())
+    card.write_text(made.to_json(), encoding="utf-8")
+    return made
 
 
-def _end_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
+def _halve(model: openvino.Model) -> None:
+    """Store as float16 what is a float16 number. OpenVINO's own compression would round all others too."""
+    for operation in model.get_ops():
+        if operation.get_type_name() != "Constant" or operation.get_element_type() != openvino.Type.f32:
+            continue
+        with np.errstate(over="ignore"):
+            half = operation.data.astype(np.float16)
+        if half.size > 1 and np.array_equal(half, operation.data):
+            stored = openvino.opset1.convert(openvino.opset1.constant(half), "f32")
+            for use in operation.output(0).get_target_inputs():
+                use.replace_source_output(stored.output(0))

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.config import FasterRCNNConfig, detectron2_tree
 from bonefx.detectors.network import Architecture
 from bonefx.errors import WeightsError
 
 
-class Detectron2Model:
-    """Detectron2's `GeneralizedRCNN` behind the call of `faster_rcnn.TorchvisionModel`."""
+class Detectron2Graph(nn.Module):
+    """Detectron2's `GeneralizedRCNN` behind the call of `network.FasterRCNN`.
+
+    Attributes:
+        library: its name and version.
+    """
 
     def __init__(
         self,
@@ -42,23 +44,19 @@ class Detectron2Model:
             ) from error
         if architecture.levels != (2, 3, 4, 5):
             raise WeightsError("Detectron2's own builder makes no feature pyramid that ends before res5")
+        super().__init__()
         cfg = get_cfg()
         cfg.merge_from_other_cfg(type(cfg)(detectron2_tree(architecture, config)))
         cfg.MODEL.DEVICE = str(device)
-        self.engine = f"detectron2 {detectron2.__version__}"
-        self._rgb = config.input_format == "RGB"
+        self.library = f"detectron2 {detectron2.__version__}"
+        self._mean = torch.tensor(config.pixel_mean)[:, None, None]
+        self._std = torch.tensor(config.pixel_std)[:, None, None]
         self._model = build_model(cfg).eval()
         self._model.load_state_dict(dict(state))
 
-    @torch.inference_mode()
-    def __call__(
-        self, resized: np.ndarray, stopwatch: Stopwatch
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        height, width = resized.shape[:2]
-        channels = resized if self._rgb else resized[:, :, ::-1]
-        image = torch.from_numpy(channels.astype(np.float32).transpose(2, 0, 1))
-        with stopwatch("network"):
-            found = self._model([{"image": image, "height": height, "width": width}])[0]["instances"].to(
-                "cpu"
-            )
-        return found.pred_boxes.tensor.numpy(), found.scores.numpy(), found.pred_classes.numpy()
+    def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `network.FasterRCNN.forward`; Detectron2 normalises and pads images itself."""
+        height, width = (int(side) for side in size)
+        pixels = image[0, :, :height, :width].cpu() * self._std + self._mean
+        found = self._model([{"image": pixels.round(), "height": height, "width": width}])[0]["instances"]
+        return found.pred_boxes.tensor, found.scores, found.pred_classes

@@ -1,155 +1,168 @@
-"""The Faster R-CNN adapter: a Detectron2 checkpoint in, `Detections` out."""
+"""The Faster R-CNN: a Detectron2 checkpoint in, a detector out.
+
+Nothing here imports torch before a checkpoint is loaded: `Processing` serves every engine.
+"""
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import math
-import re
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from bonefx.detections import SCORE_FLOOR, Detections
-from bonefx.detectors import detectron2_yaml
-from bonefx.detectors.acceleration import Acceleration
-from bonefx.detectors.base import MAX_DETECTIONS, USUAL_SIZES, Runtime, Stopwatch, processor_name
-from bonefx.detectors.config import Architecture, FasterRCNNConfig
-from bonefx.detectors.network import Dense, FasterRCNN, anchors_at
-from bonefx.detectors.roi_pooling import ChannelsLastRoIPooler
-from bonefx.detectors.weight_file import WeightFile, load_state, plain_names
-from bonefx.errors import WeightsError
+from bonefx.detectors.base import MAX_DETECTIONS
+from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.detectors.graph_detector import GraphDetector
+from bonefx.detectors.loading import require
+from bonefx.hub import Weights
 from bonefx.labels import CLASSES
+from bonefx.settings import Settings
 
-if TYPE_CHECKING:  # it imports OpenVINO
-    from bonefx.detectors.openvino_network import OpenVINONetwork
-
-# Buffers that older Detectron2 versions saved; their values follow from the configuration.
-_DERIVED = re.compile(r"pixel_(mean|std)|proposal_generator\.anchor_generator\.cell_anchors\.\d+")
+if TYPE_CHECKING:
+    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.engines.torch_engine import TorchEngine
 
 
-def load(
-    path: Path, config_path: Path | None, engine: str = "auto", acceleration: Acceleration | None = None
-) -> FasterRCNNDetector:
-    """Load a checkpoint.
+@dataclass(frozen=True)
+class Processing:
+    """See `bonefx.detectors.base.Processing`.
+
+    Attributes:
+        config: image size, colours and limits of the training run.
+        divisor: the graph's images have sides that are multiples of it.
+    """
+
+    config: FasterRCNNConfig
+    divisor: int
+
+    ranks = (4, 1), (2, 1, 1)
+
+    @property
+    def nms(self) -> str:
+        return f"per class, IoU {self.config.nms:g}"
+
+    @property
+    def image_size(self) -> int:
+        return self.config.max_size
+
+    def prepare(self, rgb: np.ndarray) -> list[np.ndarray]:
+        """The padded image, float32 (1, 3, H, W), and its (height, width) before padding, float32."""
+        resized = resize(rgb, self.config.min_size, self.config.max_size)
+        size = np.array(resized.shape[:2], np.float32)
+        return [normalise(resized, self.config, self.divisor), size]
+
+    def finish(self, outputs: Sequence[np.ndarray], height: int, width: int) -> Detections:
+        """Of boxes (n, 4) in pixels of the resized image, scores (n,) and class ids (n,), best first."""
+        boxes, scores, class_ids = outputs
+        seen = resized_size(height, width, self.config.min_size, self.config.max_size)
+        scale = np.array([width / seen[1], height / seen[0]] * 2, np.float32)
+        boxes = np.clip(boxes * scale, 0, np.array([width, height] * 2, np.float32))
+        usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= SCORE_FLOOR)
+        keep = np.flatnonzero(usable)[:MAX_DETECTIONS]  # settings may allow more
+        labels = tuple(CLASSES[i] for i in class_ids[keep])
+        return Detections(boxes[keep], scores[keep], class_ids[keep], labels)
+
+    def to_record(self) -> dict[str, Any]:
+        return {"config": asdict(self.config), "divisor": self.divisor}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Processing:
+        """The other way round.
+
+        Raises:
+            WeightsError: a value is missing, or one that no network can have.
+        """
+        return cls(FasterRCNNConfig.from_record(record["config"]), record["divisor"])
+
+
+def load(path: Path, config_path: Path | None, engine: str = "auto") -> GraphDetector:
+    """Load a checkpoint for torch, on the GPU if there is one.
 
     Args:
         path: a Detectron2 `model_final.pth`, or a bare state dict of the same names.
         config_path: Detectron2 YAML of the training run; None takes the published model's settings.
         engine: `torchvision`, `detectron2`, or `auto`: Detectron2 where it is installed and can build
             this network, else torchvision.
-        acceleration: how OpenVINO may take over from torchvision on a CPU; None leaves it to torch.
 
     Raises:
         WeightsError: the file is no such checkpoint, or the engine cannot run it.
     """
-    network, state = _build(path, config_path)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return GraphDetector(*_torch_engine(path, config_path, engine, None))
+
+
+def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
+    """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
+
+    Raises:
+        WeightsError: see `load`; or torch is not installed.
+    """
+    require("torch", "torchvision")
+    return _torch_engine(weights.path, weights.config, settings.frcnn_engine, device)
+
+
+def _torch_engine(
+    path: Path, config_path: Path | None, engine: str, device: str | None
+) -> tuple[Processing, TorchEngine]:
+    import torch
+
+    from bonefx.detectors import checkpoint
+    from bonefx.detectors.engines.torch_engine import TorchEngine, best_device
+
+    network, state = checkpoint.build(path, config_path)
+    processing = Processing(network.config, network.divisor)
+    place = best_device() if device is None else torch.device(device)
     if engine == "detectron2" or (engine == "auto" and _detectron2_can_run(network.architecture)):
-        from bonefx.detectors.detectron2_engine import Detectron2Model
+        from bonefx.detectors.detectron2_engine import Detectron2Graph
 
-        model: Any = Detectron2Model(network.architecture, network.config, state, device)
-        return FasterRCNNDetector(model, network.config, device)
-    detector = FasterRCNNDetector(TorchvisionModel(network.to(device)), network.config, device)
-    if acceleration is not None and device.type == "cpu":
-        detector.accelerate(acceleration)
-    return detector
+        graph = Detectron2Graph(network.architecture, network.config, state, place)
+        return processing, TorchEngine(graph, place, graph.library)
+    return processing, TorchEngine(network, place)
 
 
-def convertible(path: Path, config_path: Path | None, precision: str) -> torch.nn.Module:
-    """What `convert` converts: `FasterRCNN.dense` with one flat tuple of outputs.
+def convertible(weights: Weights, folded: bool = False) -> Convertible:
+    """What `convert` turns into a graph for OpenVINO.
 
-    Features come with their channels last and in the precision that OpenVINO computes in: so they take least
-    time to pool.
+    Args:
+        weights: the checkpoint.
+        folded: changes nothing here: the frozen normalisation is folded into the convolutions anyhow.
+
+    Raises:
+        WeightsError: see `load`.
     """
-    return _Dense(_build(path, config_path)[0], getattr(torch, precision))
+    from bonefx.detectors import checkpoint
+    from bonefx.detectors.convert import Convertible
 
-
-class _Dense(torch.nn.Module):
-    # Little work; the last two say which proposals come first, and where they are.
-    float32_layers = (
-        "__module.network.backbone.bottom_up.stem.",
-        "__module.network.proposal_generator.rpn_head.objectness_logits",
-        "__module.network.proposal_generator.rpn_head.anchor_deltas",
+    network, _ = checkpoint.build(weights.path, weights.config)
+    sides = 4 * network.divisor, 6 * network.divisor
+    outputs = (
+        "proposal_generator.rpn_head.objectness_logits",
+        "proposal_generator.rpn_head.anchor_deltas",
     )
-
-    def __init__(self, network: FasterRCNN, precision: torch.dtype) -> None:
-        super().__init__()
-        self.network, self.precision = network, precision
-        config, divisor = network.config, network.divisor
-        sizes = (resized_size(*size, config.min_size, config.max_size) for size in USUAL_SIZES)
-        self.usual_shapes = sorted({tuple(_ceil(length, divisor) for length in size) for size in sizes})
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        dense = self.network.dense(images)
-        features = (feature.permute(0, 2, 3, 1).to(self.precision) for feature in dense.features)
-        return (*features, *dense.objectness, *dense.deltas)
-
-
-def _build(path: Path, config_path: Path | None) -> tuple[FasterRCNN, dict[str, Tensor]]:
-    """The network of a checkpoint, ready to detect, and the checkpoint's tensors, which it shares."""
-    state = read_checkpoint(path)
-    derived = {name: state.pop(name) for name in list(state) if _DERIVED.fullmatch(name)}
-    architecture = Architecture.from_shapes({name: tuple(value.shape) for name, value in state.items()})
-    config = FasterRCNNConfig() if config_path is None else detectron2_yaml.read(config_path, architecture)
-    if architecture.classes != len(CLASSES):
-        raise WeightsError(f"the checkpoint has {architecture.classes} classes, not {len(CLASSES)}")
-    network = _empty(architecture, config)
-    _check_derived(derived, network)
-    load_state(network, state)
-    return network.eval(), state
-
-
-def _empty(architecture: Architecture, config: FasterRCNNConfig) -> FasterRCNN:
-    """A network whose tensors take no memory, and no time to fill with random numbers."""
-    with torch.device("meta"):
-        return FasterRCNN(architecture, config)
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The float32 tensors of a checkpoint, by name, without running any code from the file.
-
-    Raises:
-        WeightsError: it cannot be read as one, or its numbers are none that a network works with.
-    """
-    file = WeightFile.read(path)
-    content = file.content
-    model = content.get("model", content) if isinstance(content, Mapping) else None
-    if not isinstance(model, Mapping):
-        raise WeightsError(f"{path.name} holds no table of tensors, so it is no Detectron2 checkpoint")
-    return file.tensors(plain_names(model))
-
-
-def _check_derived(derived: Mapping[str, Tensor], network: FasterRCNN) -> None:
-    """
-    Raises:
-        WeightsError: the checkpoint says with a buffer that it was trained with other settings.
-    """
-    config, levels = network.config, len(network.architecture.levels) + 1
-    strides = network.proposal_generator.strides
-    anchors = anchors_at([(1, 1)] * levels, strides, config, torch.device("cpu")).chunk(levels)
-    expected = {
-        "pixel_mean": torch.tensor(config.pixel_mean),
-        "pixel_std": torch.tensor(config.pixel_std),
-        **{f"proposal_generator.anchor_generator.cell_anchors.{i}": cell for i, cell in enumerate(anchors)},
-    }
-    for name, value in derived.items():
-        wanted = expected.get(name)
-        if (
-            wanted is None
-            or wanted.numel() != value.numel()
-            or not torch.allclose(value.flatten(), wanted.flatten(), rtol=1e-3, atol=1e-2)
-        ):
-            raise WeightsError(
-                f"the checkpoint was trained with another {name} than its settings say; "
-                "put the Detectron2 YAML of the training run beside the weights"
-            )
+    pyramid = tuple(
+        f"backbone.fpn_{part}{level}"
+        for part in ("lateral", "output")
+        for level in network.architecture.levels
+    )
+    return Convertible(
+        Processing(network.config, network.divisor),
+        network,
+        (np.zeros((1, 3, *sides), np.float32), np.array(sides, np.float32)),
+        # Places of boxes and their selection need all digits.
+        reduced=("backbone", "proposal_generator.rpn_head", "roi_heads.box_head"),
+        # Little work; the last ones say which proposals come first, and where they are.
+        float32=("backbone.bottom_up.stem", *outputs),
+        quantised_without=(
+            ("backbone.bottom_up.stem", *outputs),
+            ("backbone.bottom_up.stem", *pyramid, "proposal_generator.rpn_head"),
+        ),
+        fast_bias_correction=True,
+    )
 
 
 def resized_size(height: int, width: int, min_size: int, max_size: int) -> tuple[int, int]:
@@ -166,7 +179,7 @@ def resize(rgb: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def normalise(resized: np.ndarray, config: FasterRCNNConfig, divisor: int) -> Tensor:
+def normalise(resized: np.ndarray, config: FasterRCNNConfig, divisor: int) -> np.ndarray:
     """RGB uint8 (h, w, 3) to a float32 batch (1, 3, H, W), zero-padded to multiples of `divisor`."""
     channels = (2, 1, 0) if config.input_format == "BGR" else (0, 1, 2)
     height, width = resized.shape[:2]
@@ -177,119 +190,10 @@ def normalise(resized: np.ndarray, config: FasterRCNNConfig, divisor: int) -> Te
         # Into its place at once: ten times as fast as a picture of floats that is taken apart.
         np.subtract(resized[:, :, channel], np.float32(mean), out=plane)
         plane /= np.float32(std)
-    return torch.from_numpy(padded)
+    return padded
 
 
-class TorchvisionModel:
-    """The network of `bonefx.detectors.network`, run by torch itself."""
-
-    engine = f"torch {torch.__version__.partition('+')[0]}"
-
-    def __init__(self, network: FasterRCNN) -> None:
-        self.network = network
-
-    @torch.inference_mode()
-    def __call__(
-        self, resized: np.ndarray, stopwatch: Stopwatch
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes (n, 4) in pixels of the resized RGB image, scores (n,), class ids (n,) from 0."""
-        with stopwatch("preprocess"):
-            images = normalise(resized, self.network.config, self.network.divisor)
-        with stopwatch("network"):
-            dense = self.network.dense(images.to(next(self.network.parameters()).device))
-        with stopwatch("postprocess"):
-            return _select(self.network, dense, resized)
-
-
-class OpenVINOModel:
-    """The same with OpenVINO for `FasterRCNN.dense`.
-
-    The rest stays torch's: RoIAlign and the box head in OpenVINO's precision, proposals and NMS in float32.
-    """
-
-    def __init__(self, network: FasterRCNN, dense: OpenVINONetwork) -> None:
-        """Of `network` the RoI heads are copied, and nothing else is kept: it may be in use."""
-        self._network = _empty(network.architecture, network.config).eval()
-        heads = self._network.roi_heads = copy.deepcopy(network.roi_heads)
-        pooler = heads.box_roi_pool
-        heads.box_roi_pool = ChannelsLastRoIPooler(pooler.levels, pooler.size, pooler.sampling_ratio)
-        heads.box_head.take_channels_last(network.architecture.channels)
-        heads.box_head.to(getattr(torch, dense.runtime.precision))
-        self._dense = dense
-        self._lock = threading.Lock()
-
-    @torch.inference_mode()
-    def __call__(
-        self, resized: np.ndarray, stopwatch: Stopwatch
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        with stopwatch("preprocess"):
-            images = normalise(resized, self._network.config, self._network.divisor).numpy()
-        with self._lock:  # the features are OpenVINO's memory; copying them would cost more than waiting
-            with stopwatch("network"):
-                outputs = self._dense(images)
-            levels = len(outputs) // 3
-            dense = Dense(outputs[:levels], outputs[levels : 2 * levels], outputs[2 * levels :])
-            with stopwatch("postprocess"):
-                return _select(self._network, dense, resized)
-
-
-def _select(
-    network: FasterRCNN, dense: Dense, resized: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    found = network.select(dense, [resized.shape[:2]])[0][0]
-    return (
-        found["boxes"].cpu().numpy(),
-        found["scores"].cpu().numpy(),
-        found["labels"].cpu().numpy() - 1,
-    )
-
-
-class FasterRCNNDetector:
-    """See `bonefx.detectors.base.Detector`. `model` maps a resized RGB image to boxes, scores, classes."""
-
-    def __init__(self, model: Any, config: FasterRCNNConfig, device: torch.device) -> None:
-        self._config = config
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
-        self._active = model, Runtime(model.engine, "float32", name)
-        self._acceleration: Acceleration | None = None
-        self.nms = f"per class, IoU {config.nms:g}"
-        self.image_size = config.max_size
-
-    @property
-    def runtime(self) -> Runtime:
-        return self._active[1]
-
-    def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
-        height, width = rgb.shape[:2]
-        model, stopwatch.runtime = self._active
-        with stopwatch("preprocess"):
-            resized = resize(rgb, self._config.min_size, self._config.max_size)
-        boxes, scores, class_ids = model(resized, stopwatch)
-        if self._acceleration is not None:
-            self._acceleration.begin()
-        with stopwatch("postprocess"):
-            scale = np.array([width / resized.shape[1], height / resized.shape[0]] * 2, np.float32)
-            boxes = np.clip(boxes * scale, 0, np.array([width, height] * 2, np.float32))
-            usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= SCORE_FLOOR)
-            keep = np.flatnonzero(usable)[:MAX_DETECTIONS]  # best first, and settings may allow more
-            labels = tuple(CLASSES[i] for i in class_ids[keep])
-            return Detections(boxes[keep], scores[keep], class_ids[keep], labels)
-
-    def settle(self) -> None:
-        if self._acceleration is not None:
-            self._acceleration.settle()
-
-    def accelerate(self, acceleration: Acceleration) -> None:
-        """Let OpenVINO take over from a `TorchvisionModel`: now if it can, else after the first detection."""
-
-        def take_over(dense: OpenVINONetwork) -> None:
-            self._active = OpenVINOModel(self._active[0].network, dense), dense.runtime
-
-        self._acceleration = acceleration
-        acceleration.attach(take_over)
-
-
-def _detectron2_can_run(architecture: Architecture) -> bool:
+def _detectron2_can_run(architecture: Any) -> bool:
     # Detectron2's stock builder ties the pyramid's subsampled level to p5.
     return architecture.levels[-1] == 5 and importlib.util.find_spec("detectron2") is not None
 

@@ -1,11 +1,11 @@
 """Faster R-CNN with a ResNet trunk and a feature pyramid, numerically equal to Detectron2's.
 
 Module names give `state_dict` the very keys of a Detectron2 checkpoint, so that reading one is a strict
-`load_state_dict`. Proposal selection, losses and RoI heads are torchvision's; what differs between the
-two libraries (trunk layout, anchors, RoIAlign, the place of the background class) is defined here.
+`load_state_dict`. NMS, RoIAlign, losses and the sampling of boxes to train on are torchvision's; what differs
+between the two libraries (trunk layout, anchors, the place of the background class) is defined here.
 
-A forward pass has two parts, so that another runtime can take over the first, which is nearly all of
-the arithmetic: `dense` (trunk, pyramid, RPN head) and `select` (proposals, RoI heads).
+`FasterRCNN.forward` is the graph that every engine runs: torch as it stands, OpenVINO as traced, with dynamic
+height and width, so it is written for one image and without Python's control over numbers of boxes.
 
 Reference: Ren et al., Faster R-CNN, 2015; Lin et al., Feature Pyramid Networks, 2017; equality was
 checked against Detectron2 at commit 02b5c4e2.
@@ -20,17 +20,15 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import FrozenBatchNorm2d, nms, roi_align
 
 from bonefx.detections import SCORE_FLOOR
 from bonefx.detectors.config import Architecture, FasterRCNNConfig, Stage, per_level
-from bonefx.detectors.roi_pooling import RoIPooler
-from bonefx.detectors.torchvision_guard import (
-    FrozenBatchNorm2d,
-    RegionProposalNetwork,
-    RoIHeads,
-    concat_box_prediction_layers,
-)
 from bonefx.errors import WeightsError
+
+_RPN_WEIGHTS, _ROI_WEIGHTS = (1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)
 
 
 class ConvNorm(nn.Conv2d):
@@ -147,8 +145,8 @@ class RPNHead(nn.Module):
 
 def anchors_at(
     grids: Sequence[tuple[int, int]], strides: Sequence[int], config: FasterRCNNConfig, device: torch.device
-) -> Tensor:
-    """All anchors (n, 4) of the levels' (height, width) grids, positions row by row, finest level first.
+) -> list[Tensor]:
+    """The anchors (n, 4) of each level's (height, width) grid, positions row by row, finest level first.
 
     An anchor of size s and ratio r is sqrt(s^2 / r) wide and r times as high. Unlike torchvision's it is
     not rounded to whole pixels, and its stride is the level's own, whatever the padding did to the grid.
@@ -164,17 +162,42 @@ def anchors_at(
         half = torch.tensor(shapes, dtype=torch.float64) / 2
         cell = torch.cat([-half, half], dim=1).to(torch.float32).to(device)
         y, x = torch.meshgrid(
-            torch.arange(0, height * stride, stride, dtype=torch.float32, device=device),
-            torch.arange(0, width * stride, stride, dtype=torch.float32, device=device),
+            torch.arange(height, dtype=torch.float32, device=device) * stride,
+            torch.arange(width, dtype=torch.float32, device=device) * stride,
             indexing="ij",
         )
         shifts = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
         levels.append((shifts + cell).reshape(-1, 4))
-    return torch.cat(levels)
+    return levels
+
+
+def decode(deltas: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tensor:
+    """Move and stretch boxes (n, 4) by predicted deltas (n, k, 4) to (n, k, 4).
+
+    A delta is the centre's way in sizes of the box and the logarithm of the size's factor, each times its
+    weight. Reference: Girshick et al., R-CNN, 2014, appendix C; the factor's limit is Detectron2's.
+    """
+    deltas = deltas / deltas.new_tensor(weights)
+    size = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    centre = boxes[:, None, :2] + 0.5 * size + deltas[..., :2] * size
+    half = 0.5 * size * deltas[..., 2:].clamp(max=math.log(1000 / 16)).exp()
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def clip(boxes: Tensor, size: Tensor) -> Tensor:
+    """Boxes (..., 4) inside an image of this (height, width)."""
+    limit = size.flip(0).to(boxes.dtype)
+    return torch.cat([boxes[..., :2], boxes[..., 2:]], dim=-1).clamp(min=0).minimum(limit.repeat(2))
+
+
+def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, size: Tensor, iou: float) -> Tensor:
+    """NMS among the clipped boxes (n, 4) of each group (n,): the rows that stay, best first."""
+    # Groups that lie beside each other need a single pass, and no loop in the graph.
+    return nms(boxes + (groups * (size.max() + 1))[:, None], scores, iou)
 
 
 class ProposalGenerator(RegionProposalNetwork):
-    """torchvision's proposal selection and losses on predictions that were made before.
+    """Proposals from the predictions of the RPN head, and torchvision's losses on them.
 
     Training constants are Detectron2's defaults.
     """
@@ -195,36 +218,94 @@ class ProposalGenerator(RegionProposalNetwork):
         self.strides = [2**level for level in architecture.levels] + [2 ** (architecture.levels[-1] + 1)]
         self.rpn_head = RPNHead(architecture.channels, architecture.anchors)
 
-    def forward(
+    def propose(self, objectness: Sequence[Tensor], deltas: Sequence[Tensor], size: Tensor) -> Tensor:
+        """Proposals (n, 4) in one image, best first.
+
+        Args:
+            objectness: a level each, finest first, (anchors, h, w).
+            deltas: likewise (anchors * 4, h, w).
+            size: (height, width) of the image before padding.
+        """
+        boxes, scores, levels = [], [], []
+        for level, anchors in enumerate(self._anchors(objectness)):
+            logits = objectness[level].permute(1, 2, 0).flatten()
+            # A tensor, as the number of anchors is one in a traced graph.
+            number = torch.minimum(torch.as_tensor(logits.shape[0]), torch.tensor(self.pre_nms_top_n()))
+            best, rows = logits.topk(number)
+            moves = deltas[level].unflatten(0, (-1, 4)).permute(2, 3, 0, 1).reshape(-1, 1, 4)[rows]
+            boxes.append(clip(decode(moves, anchors[rows], _RPN_WEIGHTS)[:, 0], size))
+            scores.append(best)
+            levels.append(torch.full_like(best, level))
+        box, score, level = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
+        usable = torch.nonzero((box[:, 2:] > box[:, :2]).all(dim=1))[:, 0]
+        box, score, level = box[usable], score[usable], level[usable]
+        return box[suppress(box, score, level, size, self.nms_thresh)[: self.post_nms_top_n()]]
+
+    def losses(
         self,
         objectness: Sequence[Tensor],
         deltas: Sequence[Tensor],
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Mapping[str, Tensor]] | None = None,
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals of each image (n, 4), best first, and in training the two losses."""
-        grids = [level.shape[-2:] for level in objectness]
-        per_level = [level[0].numel() for level in objectness]
-        anchors = [anchors_at(grids, self.strides, self.config, objectness[0].device)] * len(sizes)
-        logits, flat_deltas = concat_box_prediction_layers(list(objectness), list(deltas))
-        # The best of each level are chosen before boxes are computed, not after: a hundred times fewer.
-        scores = logits.detach().view(len(sizes), -1)
-        best = self._get_top_n_idx(scores, per_level)
-        image = torch.arange(len(sizes), device=best.device)[:, None]
-        chosen = flat_deltas.detach().view(len(sizes), -1, 4)[image, best].flatten(0, 1)
-        boxes = self.box_coder.decode(chosen, [anchors[0][rows] for rows in best]).view(len(sizes), -1, 4)
-        numbers = [min(number, self.pre_nms_top_n()) for number in per_level]
-        proposals, _ = self.filter_proposals(boxes, scores[image, best], list(sizes), numbers)
-        if targets is None:
-            return proposals, {}
+        targets: Sequence[Mapping[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """The two losses of the RPN; the predictions are (b, anchors, h, w) and (b, anchors * 4, h, w)."""
+        anchors = [torch.cat(self._anchors(objectness))] * len(targets)
+        logits = torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in objectness], dim=1)
+        moves = [level.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in deltas]
         labels, matched = self.assign_targets_to_anchors(anchors, list(targets))
         wanted = self.box_coder.encode(matched, anchors)
-        objectness_loss, box_loss = self.compute_loss(logits, flat_deltas, labels, wanted)
-        return proposals, {"rpn_objectness": objectness_loss, "rpn_box": box_loss}
+        flat = logits.reshape(-1, 1), torch.cat(moves, dim=1).reshape(-1, 4)
+        objectness_loss, box_loss = self.compute_loss(*flat, labels, wanted)
+        return {"rpn_objectness": objectness_loss, "rpn_box": box_loss}
+
+    def _anchors(self, objectness: Sequence[Tensor]) -> list[Tensor]:
+        grids = [level.shape[-2:] for level in objectness]
+        return anchors_at(grids, self.strides, self.config, objectness[0].device)
+
+
+class RoIPooler(nn.Module):
+    """RoIAlign with half-pixel alignment: each box becomes a grid of features, from the level of its size.
+
+    torchvision's `MultiScaleRoIAlign` has no half-pixel alignment: boxes would move. Reference: He et al.,
+    Mask R-CNN, 2017; for the levels Lin et al., Feature Pyramid Networks, 2017, equation 1.
+    """
+
+    def __init__(self, levels: Sequence[int], size: int, sampling_ratio: int) -> None:
+        """
+        Args:
+            levels: of the pyramid; the features of level n are 1 / 2^n of the image's size.
+            size: of the grid, rows and columns.
+            sampling_ratio: samples along each side of a grid's cell; 0 takes about one a feature pixel.
+        """
+        super().__init__()
+        self.levels, self.size, self.sampling_ratio = tuple(levels), size, sampling_ratio
+
+    def forward(
+        self, features: Mapping[str, Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """Boxes of each image (n, 4) to pooled features (all boxes, channels, size, size)."""
+        every = torch.cat(list(boxes))
+        image = torch.cat([torch.full_like(box[:, :1], i) for i, box in enumerate(boxes)])
+        rois = torch.cat([image, every], dim=1)
+        side = (every[:, 2:] - every[:, :2]).prod(dim=1).sqrt()
+        of_box = torch.floor(4 + torch.log2(side / 224 + 1e-8)).clamp(self.levels[0], self.levels[-1])
+        rows, pooled = [], []
+        for level in self.levels:
+            rows.append(torch.nonzero(of_box == level)[:, 0])
+            pooled.append(
+                roi_align(
+                    features[str(level)],
+                    rois[rows[-1]],
+                    self.size,
+                    spatial_scale=1 / 2**level,
+                    sampling_ratio=self.sampling_ratio,
+                    aligned=True,
+                )
+            )
+        return torch.cat(pooled)[torch.cat(rows).argsort()]
 
 
 class BoxHead(nn.Module):
-    """Fully connected layers fc1, fc2, ... over the pooled features, in the precision of their weights."""
+    """Fully connected layers fc1, fc2, ... over the pooled features."""
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -234,18 +315,11 @@ class BoxHead(nn.Module):
             inputs = width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features (n, channels, size, size) to float32 (n, width of the last layer)."""
-        x = x.flatten(1).to(self.fc1.weight.dtype)
+        """Pooled features (n, channels, size, size) to (n, width of the last layer)."""
+        x = x.flatten(1)
         for number in range(1, self.count + 1):
             x = F.relu(getattr(self, f"fc{number}")(x))
-        return x.float()
-
-    def take_channels_last(self, channels: int) -> None:
-        """From now on `forward` takes (n, size, size, channels)."""
-        weight = self.fc1.weight
-        self.fc1.weight = nn.Parameter(
-            weight.view(len(weight), channels, -1).transpose(1, 2).flatten(1), weight.requires_grad
-        )
+        return x
 
 
 class BoxPredictor(nn.Module):
@@ -273,7 +347,7 @@ class Dense(NamedTuple):
 
 
 class FasterRCNN(nn.Module):
-    """The whole network. It neither resizes nor normalises images: see `faster_rcnn.preprocess`."""
+    """The whole network. It neither resizes nor normalises images: see `faster_rcnn.Processing`."""
 
     def __init__(self, architecture: Architecture, config: FasterRCNNConfig) -> None:
         """
@@ -294,7 +368,7 @@ class FasterRCNN(nn.Module):
             bg_iou_thresh=0.5,
             batch_size_per_image=512,
             positive_fraction=0.25,
-            bbox_reg_weights=(10.0, 10.0, 5.0, 5.0),
+            bbox_reg_weights=_ROI_WEIGHTS,
             score_thresh=SCORE_FLOOR,
             nms_thresh=config.nms,
             detections_per_img=config.max_detections,
@@ -305,38 +379,57 @@ class FasterRCNN(nn.Module):
         features = self.backbone(images)
         return Dense(features, *self.proposal_generator.rpn_head(features))
 
-    def select(
-        self,
-        dense: Dense,
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Mapping[str, Tensor]] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Proposals and RoI heads.
+    def losses(
+        self, dense: Dense, sizes: Sequence[tuple[int, int]], targets: Sequence[Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The four losses of a batch, in training mode.
 
         Args:
             dense: output of `dense`.
             sizes: (height, width) of each image before padding; boxes are clipped to it.
-            targets: in training, for each image `boxes` (n, 4) and `labels` (n,) from 1 (0 is background).
+            targets: for each image `boxes` (n, 4) and `labels` (n,) from 1 (0 is background).
+        """
+        targets = list(targets)
+        generator = self.proposal_generator
+        with torch.no_grad():
+            proposals = [
+                generator.propose(
+                    [level[i] for level in dense.objectness],
+                    [level[i] for level in dense.deltas],
+                    torch.tensor(size, dtype=torch.float32, device=dense.features[0].device),
+                )
+                for i, size in enumerate(sizes)
+            ]
+        _, losses = self.roi_heads(self._named(dense.features), proposals, list(sizes), targets)
+        return {**generator.losses(dense.objectness, dense.deltas, targets), **losses}
+
+    def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All detections in one image, best first: the graph.
+
+        Args:
+            image: normalised, float32 (1, 3, h, w), h and w multiples of `divisor`.
+            size: float32 (height, width) of the image before padding; boxes are clipped to it.
 
         Returns:
-            For each image `boxes` (n, 4) in pixels of the resized image, `scores` and `labels` from 1,
-            best first; and in training the four losses.
+            Boxes (n, 4) in pixels of the image, scores (n,) and class ids (n,) from 0.
         """
-        targets = None if targets is None else list(targets)
-        proposals, rpn_losses = self.proposal_generator(dense.objectness, dense.deltas, sizes, targets)
-        levels = map(str, self.architecture.levels)
-        features = dict(zip(levels, dense.features, strict=False))  # the subsampled level is the RPN's alone
-        detections, losses = self.roi_heads(features, proposals, list(sizes), targets)
-        return detections, {**rpn_losses, **losses}
+        dense = self.dense(image)
+        proposals = self.proposal_generator.propose(
+            [level[0] for level in dense.objectness], [level[0] for level in dense.deltas], size
+        )
+        heads = self.roi_heads
+        pooled = heads.box_roi_pool(self._named(dense.features), [proposals], [])
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        scores = logits.softmax(dim=1)[:, 1:]
+        boxes = clip(decode(deltas[:, 4:].unflatten(1, (-1, 4)), proposals, _ROI_WEIGHTS), size)
+        found, class_ids = torch.nonzero(scores > SCORE_FLOOR).unbind(dim=1)
+        boxes, scores = boxes[found, class_ids], scores[found, class_ids]
+        keep = suppress(boxes, scores, class_ids, size, self.config.nms)[: self.config.max_detections]
+        return boxes[keep], scores[keep], class_ids[keep]
 
-    def forward(
-        self,
-        images: Tensor,
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Mapping[str, Tensor]] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """`dense`, then `select`."""
-        return self.select(self.dense(images), sizes, targets)
+    def _named(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        levels = map(str, self.architecture.levels)
+        return dict(zip(levels, features, strict=False))  # the subsampled level is the RPN's alone
 
 
 def _check_anchors(architecture: Architecture, config: FasterRCNNConfig) -> None:

@@ -1,181 +1,211 @@
-"""The YOLO adapter: an Ultralytics detection checkpoint in, `Detections` out."""
+"""YOLO: an Ultralytics detection checkpoint in, a detector out.
+
+Nothing here imports torch or Ultralytics before a checkpoint is loaded: `Processing` serves every engine.
+What it does before and after the network equals Ultralytics' own `predict`, which a test holds it to.
+"""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
 from bonefx import labels, matching
 from bonefx.detections import SCORE_FLOOR, Detections
-from bonefx.detectors.acceleration import Acceleration
-from bonefx.detectors.base import MAX_DETECTIONS, USUAL_SIZES, Runtime, Stopwatch, processor_name
-from bonefx.detectors.ultralytics_guard import VERSION, YOLO, AutoBackend, LetterBox
-from bonefx.detectors.yolo_network import read
+from bonefx.detectors.base import MAX_DETECTIONS
+from bonefx.detectors.graph_detector import GraphDetector
+from bonefx.detectors.loading import require
 from bonefx.errors import WeightsError
+from bonefx.hub import Weights
+from bonefx.settings import Settings
 
-if TYPE_CHECKING:  # it imports OpenVINO
-    from bonefx.detectors.openvino_network import OpenVINONetwork
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.engines.torch_engine import TorchEngine
 
 IOU = 0.7
+_PADDING = 114
+_CLASS_OFFSET = np.float32(7680)  # Ultralytics' own: with it boxes of two classes never meet
 
 
-def load(path: Path, acceleration: Acceleration | None = None) -> YOLODetector:
-    """Load a checkpoint without running code from it.
+@dataclass(frozen=True)
+class Processing:
+    """See `bonefx.detectors.base.Processing`.
 
-    Args:
-        path: the checkpoint.
-        acceleration: how OpenVINO may take over the network on a CPU; None leaves it to torch.
+    YOLO26 has two heads; this is always the one-to-many head with NMS.
+
+    Attributes:
+        image_size: the longest side, in pixels, that the network sees.
+        stride: the graph's images have sides that are multiples of it.
+        names: the model's own label of each of its classes.
+    """
+
+    image_size: int
+    stride: int
+    names: tuple[str, ...]
+
+    nms = f"one-to-many head, per class, IoU {IOU:g}"
+    ranks = (4,), (3,)
+
+    def prepare(self, rgb: np.ndarray) -> list[np.ndarray]:
+        """The letterboxed image, float32 (1, 3, H, W) on the scale 0 to 1."""
+        height, width = rgb.shape[:2]
+        (new_height, new_width), (full_height, full_width) = self._seen(height, width)
+        if (new_height, new_width) != (height, width):
+            rgb = cv2.resize(rgb, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+        top, left = _half(full_height - new_height), _half(full_width - new_width)
+        image = np.full((1, 3, full_height, full_width), np.float32(_PADDING) / 255, np.float32)
+        inside = image[0, :, top : top + new_height, left : left + new_width]
+        np.divide(rgb.transpose(2, 0, 1), np.float32(255), out=inside)
+        return [image]
+
+    def finish(self, outputs: Sequence[np.ndarray], height: int, width: int) -> Detections:
+        """Of (1, 4 + classes, n): centres, sizes and scores of each place."""
+        (places,) = outputs[0]
+        own_ids, scores = places[4:].argmax(axis=0), places[4:].max(axis=0)
+        found = np.flatnonzero(scores > SCORE_FLOOR)
+        own_ids, scores = own_ids[found], scores[found]
+        centre, half = places[:2, found].T, places[2:4, found].T / 2
+        boxes = np.concatenate([centre - half, centre + half], axis=1)
+        # With the rounding of boxes that are moved apart, as Ultralytics moves them.
+        moved = boxes + own_ids[:, None].astype(np.float32) * _CLASS_OFFSET
+        keep = matching.nms(moved, scores, IOU)[:MAX_DETECTIONS]
+        boxes, scores, own_ids = self._scaled(boxes[keep], height, width), scores[keep], own_ids[keep]
+        return self._unified(boxes, scores, own_ids)
+
+    def to_record(self) -> dict[str, Any]:
+        return {"image_size": self.image_size, "stride": self.stride, "names": list(self.names)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Processing:
+        """The other way round.
+
+        Raises:
+            WeightsError: a value is missing, or one that no network can have.
+        """
+        return cls(record["image_size"], record["stride"], tuple(record["names"])).checked()
+
+    def checked(self) -> Processing:
+        """This, if its classes are ours.
+
+        Raises:
+            WeightsError: they are not.
+        """
+        try:
+            for name in self.names:
+                labels.class_id(name)
+        except KeyError as error:
+            raise WeightsError(f"the model has the class {error}, which is none of ours") from None
+        return self
+
+    def _seen(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(height, width) of the resized image, and of it with the least padding that the stride allows."""
+        scale = min(self.image_size / height, self.image_size / width)
+        resized = max(round(height * scale), 1), max(round(width * scale), 1)
+        padded = tuple(side + (self.image_size - side) % self.stride for side in resized)
+        return resized, padded
+
+    def _scaled(self, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Boxes in pixels of the letterboxed image to those of the original one."""
+        resized, padded = self._seen(height, width)
+        top, left = (_half(full - side) for full, side in zip(padded, resized, strict=True))
+        scale = np.array([resized[1] / width, resized[0] / height] * 2, np.float32)
+        return np.clip((boxes - np.float32([left, top] * 2)) / scale, 0, np.float32([width, height] * 2))
+
+    def _unified(self, boxes: np.ndarray, scores: np.ndarray, own_ids: np.ndarray) -> Detections:
+        """In the unified classes. Two of the model's may be one of ours: one lesion is not found twice."""
+        unified = np.array([labels.class_id(name) for name in self.names])
+        class_ids = unified[own_ids]
+        merged = np.flatnonzero(np.bincount(unified) > 1)
+        # Boxes of any other class have been through NMS, so each is a group of its own.
+        groups = np.where(np.isin(class_ids, merged), class_ids, -1 - np.arange(len(class_ids)))
+        keep = matching.nms(boxes, scores, IOU, groups)
+        own = tuple(self.names[i] for i in own_ids[keep])
+        return Detections(boxes[keep], scores[keep], class_ids[keep], own)
+
+
+def load(path: Path) -> GraphDetector:
+    """Load a checkpoint for torch, on the GPU if there is one, without running code from it.
 
     Raises:
         WeightsError: it is no Ultralytics detection checkpoint, or has classes other than ours.
     """
-    network, image_size = read(path)
-    names = network.names
-    try:
-        class_ids = np.array([labels.class_id(names[i]) for i in range(len(names))])
-    except KeyError as error:
-        raise WeightsError(f"{path.name} has the class {error}, which is none of ours") from None
-    detector = YOLODetector(_predictor(network), image_size, names, class_ids)
-    if acceleration is not None and not torch.cuda.is_available():
-        detector.accelerate(acceleration)
-    return detector
+    return GraphDetector(*_torch_engine(path, None))
 
 
-def convertible(path: Path, config_path: Path | None, precision: str) -> torch.nn.Module:
-    """What `convert` converts: the network as `predict` runs it, decoded boxes and scores before NMS.
+def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
+    """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
 
     Raises:
-        WeightsError: the checkpoint has no one-to-many head left.
+        WeightsError: see `load`; or torch or Ultralytics is not installed.
     """
-    network, image_size = read(path)
-    backend = AutoBackend(network, torch.device("cpu"), verbose=False, end2end=False)
-    if backend.end2end:
-        raise WeightsError(f"{path.name} has an NMS-free head alone")
-    backend.model.model[-1].dynamic = True  # compute the anchors anew for every image: they enter the trace
-    return _Decoded(backend.model, image_size)
+    require("torch", "ultralytics")
+    return _torch_engine(weights.path, device)
 
 
-def _predictor(network: torch.nn.Module) -> YOLO:
-    """What runs `predict` on a network that was not loaded by Ultralytics."""
+def _torch_engine(path: Path, device: str | None) -> tuple[Processing, TorchEngine]:
+    import torch
 
-    class Predictor(YOLO):
-        def _new(self, *args: Any, **kwargs: Any) -> None:
-            self.model, self.overrides["task"] = network, "detect"
+    from bonefx.detectors.engines.torch_engine import TorchEngine, best_device
+    from bonefx.detectors.yolo_network import OneToMany
 
-    return Predictor("network.yaml", task="detect")
-
-
-class _Decoded(torch.nn.Module):
-    def __init__(self, network: torch.nn.Module, image_size: int) -> None:
-        super().__init__()
-        self.network = network
-        letterbox = LetterBox((image_size, image_size), auto=True, stride=int(network.stride.max()))
-        seen = (letterbox(image=np.zeros((*size, 3), np.uint8)) for size in USUAL_SIZES)
-        self.usual_shapes = sorted({image.shape[:2] for image in seen})
-        # Little work: the layer that sees the pixels, and at each level the last ones of both branches, boxes
-        # and scores. On the bundled weights, bfloat16 in them would double its whole error in the scores.
-        head = len(network.model) - 1
-        last = (
-            f"{head}.cv{branch}.{level}.2" for branch in (2, 3) for level in range(network.model[head].nl)
-        )
-        self.float32_layers = tuple(f"__module.network.model.{layer}" for layer in ("0.", *last))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(images)[0]
+    processing, model = _read(path)
+    place = best_device() if device is None else torch.device(device)
+    graph = OneToMany(model)
+    model.fuse(verbose=False)  # of the head that is not used, and after that was chosen
+    return processing, TorchEngine(graph, place)
 
 
-class _OpenVINOModule(torch.nn.Module):
-    """A network converted from `convertible`, in the place of the torch network that `predict` runs.
+def convertible(weights: Weights, folded: bool = False) -> Convertible:
+    """What `convert` turns into a graph for OpenVINO.
 
-    `predict` runs any module, and asks it for `names` and `stride` alone.
+    Args:
+        weights: the checkpoint.
+        folded: have normalisation folded into the convolutions: quantisation needs that, and compression of
+            half a checkpoint's numbers does not allow it.
+
+    Raises:
+        WeightsError: see `load`.
     """
+    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.yolo_network import OneToMany
 
-    def __init__(self, network: OpenVINONetwork, replaced: torch.nn.Module) -> None:
-        super().__init__()
-        self._network, self.names, self.stride = network, replaced.names, replaced.stride
+    processing, model = _read(weights.path)
+    graph = OneToMany(model)
+    if folded:
+        model.fuse(verbose=False)
+    head = len(model.model) - 1
+    levels = range(model.model[head].nl)
+    branches = [f"network.model.{head}.cv{branch}.{level}" for branch in (2, 3) for level in levels]
+    return Convertible(
+        processing,
+        graph,
+        (np.zeros((1, 3, 4 * processing.stride, 6 * processing.stride), np.float32),),
+        reduced=(*(f"network.model.{layer}" for layer in range(head)), *branches),
+        # Little work: the layer that sees the pixels, and at each level the last ones of both branches.
+        float32=("network.model.0", *(f"{branch}.2" for branch in branches)),
+        quantised_without=((), ("network.model.0", *branches)),
+        fast_bias_correction=False,
+    )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _OpenVINOModule:
-        return self  # predict would copy it, to keep changes to itself
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self._network(images.numpy())[0].clone()
+def _read(path: Path) -> tuple[Processing, nn.Module]:
+    from bonefx.detectors.yolo_network import read
+
+    model, image_size = read(path)
+    names = tuple(str(model.names[i]) for i in range(len(model.names)))
+    try:
+        return Processing(image_size, int(model.stride.max()), names).checked(), model
+    except WeightsError as error:
+        raise WeightsError(f"{path.name}: {error}") from None
 
 
-class YOLODetector:
-    """See `bonefx.detectors.base.Detector`.
-
-    YOLO26 has two heads; this is always the one-to-many head with NMS, said explicitly because the
-    library's default has changed between versions.
-    """
-
-    nms = f"one-to-many head, per class, IoU {IOU:g}"
-
-    def __init__(self, model: YOLO, image_size: int, names: dict[int, str], class_ids: np.ndarray) -> None:
-        self._model, self._names, self._class_ids = model, names, class_ids
-        self._merged = np.flatnonzero(np.bincount(class_ids) > 1)
-        self._lock = threading.Lock()  # predict keeps state in the model
-        self._device = "cuda:0" if torch.cuda.is_available() else "cpu"
-        self._acceleration: Acceleration | None = None
-        self.image_size = image_size
-        name = torch.cuda.get_device_name(0) if self._device != "cpu" else processor_name()
-        self.runtime = Runtime(f"ultralytics {VERSION}", "float32", name)
-
-    def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
-        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        with self._lock:
-            stopwatch.runtime = self.runtime
-            threads = torch.get_num_threads()
-            try:
-                result = self._model.predict(
-                    bgr,
-                    imgsz=self.image_size,
-                    conf=SCORE_FLOOR,
-                    iou=IOU,
-                    max_det=MAX_DETECTIONS,
-                    nms=None,
-                    agnostic_nms=False,
-                    device=self._device,
-                    half=False,
-                    verbose=False,
-                    save=False,
-                )[0]
-            finally:  # predict leaves one core idle, also for whoever computes next
-                torch.set_num_threads(threads)
-        if self._acceleration is not None:
-            self._acceleration.begin()
-        for stage, source in (("preprocess",) * 2, ("network", "inference"), ("postprocess",) * 2):
-            stopwatch.add(stage, result.speed[source])
-        with stopwatch("postprocess"):
-            found = result.boxes.cpu().numpy()
-            model_ids = found.cls.astype(np.int64)
-            class_ids = self._class_ids[model_ids]
-            # Two of the model's classes may be one of ours: one lesion must not be found twice. Boxes of any
-            # other class have been through NMS, so each is a group of its own.
-            groups = np.where(np.isin(class_ids, self._merged), class_ids, -1 - np.arange(len(class_ids)))
-            keep = matching.nms(found.xyxy, found.conf, IOU, groups)
-            model_labels = tuple(self._names[i] for i in model_ids[keep])
-            return Detections(found.xyxy[keep], found.conf[keep], class_ids[keep], model_labels)
-
-    def settle(self) -> None:
-        if self._acceleration is not None:
-            self._acceleration.settle()
-
-    def accelerate(self, acceleration: Acceleration) -> None:
-        """Let OpenVINO take over the network: now if it can, else after the first detection.
-
-        Preprocessing, NMS and all else stay Ultralytics', in float32, whatever the precision of OpenVINO.
-        """
-
-        def take_over(network: OpenVINONetwork) -> None:
-            with self._lock:
-                self._model.model = _OpenVINOModule(network, self._model.model)
-                self._model.predictor = self._model.ckpt = None  # both hold the torch network
-                self.runtime = network.runtime
-
-        self._acceleration = acceleration
-        acceleration.attach(take_over)
+def _half(padding: int) -> int:
+    """Of the padding, what lies before the image: the smaller half."""
+    return round(padding / 2 - 0.1)

@@ -122,6 +122,26 @@ class _Network(DetectionModel):
         return [TRIAL_SIZE / level.shape[-2] for level in found.get("one2many", found)["feats"]]
 
 
+class OneToMany(nn.Module):
+    """The graph: letterboxed images to the decoded boxes and scores of the one-to-many head, before NMS."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """
+        Raises:
+            WeightsError: the network has no such head left.
+        """
+        super().__init__()
+        self.network = network
+        network.end2end = False
+        if network.end2end:
+            raise WeightsError("the checkpoint has an NMS-free head alone")
+        network.model[-1].dynamic = True  # its places follow each image's size, in a traced graph too
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (1, 3, h, w) on the scale 0 to 1 to (1, 4 + classes, n): centre, size and scores."""
+        return self.network(images)[0]
+
+
 def _made(described: Any, made: dict[int, nn.Module]) -> nn.Module:
     """A layer with all that is in it; `made` has those that were made before, by the id of their record.
 

@@ -135,7 +135,7 @@ def collate(
     loaded: Sequence[tuple[np.ndarray, dict[str, Tensor]]], config: FasterRCNNConfig, divisor: int
 ) -> Batch:
     """Put images and targets into one batch."""
-    padded = [normalise(rgb, config, divisor)[0] for rgb, _ in loaded]
+    padded = [torch.from_numpy(normalise(rgb, config, divisor)[0]) for rgb, _ in loaded]
     height = max(image.shape[1] for image in padded)
     width = max(image.shape[2] for image in padded)
     images = torch.zeros(len(padded), 3, height, width)

@@ -20,8 +20,11 @@ import yaml
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from bonefx.detectors.checkpoint import read_checkpoint
 from bonefx.detectors.config import Architecture, Stage, detectron2_tree
-from bonefx.detectors.faster_rcnn import FasterRCNNDetector, TorchvisionModel, read_checkpoint
+from bonefx.detectors.engines.torch_engine import TorchEngine
+from bonefx.detectors.faster_rcnn import Processing
+from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
@@ -93,7 +96,8 @@ def train(
     done = 0
     if resume and (out / CHECKPOINT).exists():
         done = _restore(parts, out / CHECKPOINT, device)
-    detector = FasterRCNNDetector(TorchvisionModel(average.module), recipe.config, torch.device(device))
+    engine = TorchEngine(average.module, torch.device(device))
+    detector = GraphDetector(Processing(recipe.config, network.divisor), engine)
     ratios = np.array([sample.width / sample.height for sample in samples])
     workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     dtype = torch.float16 if recipe.half else torch.float32
@@ -215,7 +219,7 @@ def _step(
         dense = network.dense(images)
     # Box arithmetic and the losses need float32.
     dense = Dense(*([tensor.float() for tensor in level] for level in dense))
-    losses = network.select(dense, batch.sizes, targets)[1]
+    losses = network.losses(dense, batch.sizes, targets)
     loss = sum(losses.values())
     if not torch.isfinite(loss):
         raise BoneFXError("The loss is no longer a number. Train with a lower learning rate.")

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bonefx.detectors import yolo as adapter  # first: it keeps Ultralytics from asking other hosts
+import bonefx.detectors.ultralytics_guard  # noqa: F401  first: it keeps Ultralytics from asking other hosts
+from bonefx.detectors import yolo as adapter
 from bonefx.detectors import yolo_network
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep

@@ -1,0 +1,129 @@
+"""`python -m bonefx convert`: graphs of weights, which answer without torch, beside them and on the Hub."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bonefx.errors import BoneFXError, ImageError
+
+if TYPE_CHECKING:
+    from bonefx.detectors.conversion import Pictures
+    from bonefx.evaluation.dataset import Dataset
+
+MODULES = {".pth": "bonefx.detectors.faster_rcnn", ".pt": "bonefx.detectors.yolo"}
+"""The model of a weight file, by how its name ends."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Offer the command's arguments."""
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        help="a Detectron2 checkpoint (.pth, its YAML beside it) or an Ultralytics one (.pt); without any, "
+        "the weights that travel with the code",
+    )
+    parser.add_argument(
+        "--calibrate",
+        nargs=2,
+        metavar=("FOLDER", "SPLIT"),
+        help="a data set whose images graphs of eight bits are calibrated on; without it, examples",
+    )
+    parser.add_argument(
+        "--check",
+        nargs=2,
+        metavar=("FOLDER", "SPLIT"),
+        help="a data set that they are compared with float32 on; without it, other examples",
+    )
+    parser.add_argument(
+        "--images", type=int, default=300, metavar="N", help="take at most so many images of each (300)"
+    )
+    parser.add_argument("--push", action="store_true", help="publish the graphs to HF_REPO_ID")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; its exit status.
+
+    Raises:
+        BoneFXError: a file is no checkpoint, a graph does not agree with its checkpoint, a package is
+            missing, or the Hub does not take the files.
+    """
+    from bonefx import hub
+    from bonefx.detectors import MODELS, graphs
+    from bonefx.detectors.loading import require
+    from bonefx.settings import Settings, packaged
+
+    settings = Settings.from_env()
+    files = options.files or [packaged("bundled") / model.bundled for model in MODELS.values()]
+    for file in files:
+        if file.suffix not in MODULES:
+            raise BoneFXError(f"{file} is no checkpoint: its name must end in {' or '.join(MODULES)}.")
+    if options.push:
+        hub.check_push_beside_weights(settings)
+    weights = [hub.local_weights(file) for file in files]
+    require("torch", "torchvision", "ultralytics")
+    from bonefx.detectors import conversion
+
+    pictures = _pictures(options)
+    to_publish: dict[str, Path] = {}
+    for file, one in zip(files, weights, strict=True):
+        cards = conversion.beside(import_module(MODULES[file.suffix]), one, pictures, _teller(file))
+        for card in cards:
+            print(f"{file.name}: {card.form}, {card.checks}")
+            path = graphs.card_path(file.parent, file.stem, card.form)
+            to_publish |= {made.name: made for made in graphs.files(path)}
+    if options.push:
+        pushed = hub.push_beside_weights(settings, to_publish, "Graphs for OpenVINO")
+        print(f"Published: {pushed.url}" if pushed.changed else f"Nothing changed: {pushed.url}")
+    return 0
+
+
+def _teller(file: Path) -> Callable[[str], None]:
+    return lambda text: print(f"{file.name}: {text}", file=sys.stderr, flush=True)
+
+
+def _pictures(options: argparse.Namespace) -> Pictures:
+    """The images, those for calibration apart from those for the check.
+
+    Raises:
+        BoneFXError: a data set cannot be read, or one is asked for both.
+    """
+    from bonefx.detectors.conversion import Pictures, examples
+
+    every = examples(sys.maxsize)
+    calibration, on, checked, labels = every[::2], "every second example image", every[1::2], None
+    if options.calibrate and options.calibrate == options.check:
+        raise BoneFXError("Calibrate on other images than those that the graphs are checked on.")
+    if options.calibrate:
+        calibration = [image.path for image in _spread(*options.calibrate, options.images).images]
+        on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
+    if options.check:
+        labels = _spread(*options.check, options.images)
+        checked = [image.path for image in labels.images]
+    return Pictures(calibration, on, checked, labels)
+
+
+def _spread(root: str, split: str, most: int) -> Dataset:
+    """At most so many images of a data set, from all over it; those that cannot be read are left out."""
+    from bonefx import images
+    from bonefx.evaluation import folder
+
+    dataset = folder.load(root, split)
+    number = len(dataset.images)
+    readable = []
+    for index in np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int)).tolist():
+        try:
+            images.read(dataset.images[index].path)
+            readable.append(index)
+        except ImageError as error:
+            print(f"{dataset.images[index].file_name} is left out: {error}", file=sys.stderr)
+    return dataset.subset(readable)
