@@ -7,7 +7,7 @@ gives a clean copy without camera data, previews or bytes behind the picture.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from struct import error as StructError
 from struct import unpack_from
@@ -29,7 +29,8 @@ _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0x
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)
 _NEXT_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """What ends compressed data: 0 is stuffed after 0xFF there, and D0 to D7 restart within them."""
-_ENDINGS = (b"\x12\x9a\x5c\xe7" * 16, b"\xe5\x3b\xa6\x71" * 16)
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_ENDINGS = (b"\x12\x9a\x5c\xe7" * 16, b"\xe5\x3b\xa6\x71" * 16, b"\x55" * 64)
 """Made-up compressed data: where a picture changes with them, its own data have ended."""
 
 DAMAGED = "This JPEG picture is damaged: {}. Save or export it again from where it came from."
@@ -95,7 +96,9 @@ class Jpeg:
     @property
     def work(self) -> int:
         """Bytes of samples to go through to decode it: each scan after the first of a component is a pass."""
-        passes = max(len(self.scans) - len(self.components) + 1, 1) * (1 if self.whole else 1 + len(_ENDINGS))
+        passes = max(len(self.scans) - len(self.components) + 1, 1) * (
+            1 if self.whole else 1 + 2 * len(_ENDINGS)
+        )
         return self.width * self.height * len(self.components) * passes
 
     @property
@@ -215,14 +218,12 @@ def decode(
         return decoder(start + jpeg.clean + end), 0.0
     if not jpeg.is_covered:
         raise ImageError(CUT_OFF.format("a large part"))
-    stream = start + jpeg.clean.rstrip(b"\0")  # a download that broke off can be filled up with zeros
-    try:
-        shown, *others = (decoder(stream + more + end) for more in (b"", *_ENDINGS))
-    except Exception:
-        shown = None  # raised outside: a decoder's text may quote the file
+    stream = start + jpeg.clean.rstrip(b"\0\xff")  # a download that broke off can be filled up
+    shown = _tried(decoder, stream + end)
     if shown is None:
         raise ImageError(CUT_OFF.format("a part"))
     height, width = _unit(jpeg)
+    others = (_tried(decoder, stream + ending + end) for ending in _endings(stream))
     top, left = _first_change(shown, others, height, width)
     rest = (shown.shape[1] - left) * min(height, shown.shape[0] - top)
     missing = (rest + shown.shape[1] * max(shown.shape[0] - top - height, 0)) / (
@@ -236,6 +237,22 @@ def decode(
     return shown, max(missing, 1e-6)
 
 
+def _tried(decoder: Callable[[bytes], np.ndarray], stream: bytes) -> np.ndarray | None:
+    try:
+        return decoder(stream)
+    except (ImageError, MemoryError):
+        raise
+    except Exception:  # a decoder's text may quote the file: it goes no further
+        return None
+
+
+def _endings(stream: bytes) -> tuple[bytes, ...]:
+    """Made-up data, also behind the restart marker that would come next: up to it others are skipped."""
+    restarts = len(_RESTART.findall(stream, stream.rindex(b"\xff\xda")))
+    restart = bytes([0xFF, 0xD0 + restarts % 8]) if restarts else b""
+    return tuple(dict.fromkeys(before + data for before in (b"", restart) for data in _ENDINGS))
+
+
 def _unit(jpeg: Jpeg) -> tuple[int, int]:
     """Height and width in pixels of what is coded together (MCU; of lossless processes, a sample)."""
     size = 8 if jpeg.process in (*_SEQUENTIAL, *_PROGRESSIVE) else 1
@@ -244,17 +261,24 @@ def _unit(jpeg: Jpeg) -> tuple[int, int]:
     return size * max(v for _, _, v in jpeg.components), size * max(h for _, h, _ in jpeg.components)
 
 
-def _first_change(shown: np.ndarray, others: list[np.ndarray], height: int, width: int) -> tuple[int, int]:
-    """Top and left of the first coding unit in which pictures differ; one row below if none does.
+def _first_change(
+    shown: np.ndarray, others: Iterable[np.ndarray | None], height: int, width: int
+) -> tuple[int, int]:
+    """Top and left of the first coding unit in which pictures differ; one row below if none does, and the
+    first of all if there are none.
 
     The last row and column of a unit do not count: upsampled colours mix them with their neighbours'.
     """
     down, across = -(-shown.shape[0] // height), -(-shown.shape[1] // width)
     changed = np.zeros((down * height, across * width), bool)
+    compared = 0
     for other in others:
-        changed[: shown.shape[0], : shown.shape[1]] |= (
-            (shown != other).reshape(*shown.shape[:2], -1).any(axis=2)
-        )
+        if other is not None:
+            differs = (shown != other).reshape(*shown.shape[:2], -1).any(axis=2)
+            changed[: shown.shape[0], : shown.shape[1]] |= differs
+            compared += 1
+    if not compared:  # it cannot be told what is missing
+        return 0, 0
     units = changed.reshape(down, height, across, width)
     places = np.flatnonzero(units[:, : max(height - 1, 1), :, : max(width - 1, 1)].any(axis=(1, 3)))
     first = int(places[0]) if places.size else down * across

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from struct import error as StructError
 from struct import unpack_from
 
 import numpy as np
@@ -89,7 +90,7 @@ def _png(file: png.Png) -> Plan:
         if file.bits == 16 and file.channels == 2:
             samples = _grey_and_alpha(file.clean)
         else:
-            samples, _ = _samples(lambda: _opened(file.clean, "PNG"))
+            samples = _samples(lambda: _opened(file.clean, "PNG"))
         return _turned(show(samples), read_orientation(file.exif, file.xmp), notes)
 
     return Plan(file.width * file.height * file.channels * max(file.bits, 8) // 8 * passes, decode)
@@ -116,7 +117,7 @@ def _jpeg(file: jpeg.Jpeg) -> Plan:
 
 
 def _jpeg_samples(data: bytes) -> np.ndarray:
-    return _samples(lambda: _opened(data, "JPEG"))[0]
+    return _samples(lambda: _opened(data, "JPEG"))
 
 
 def _webp(data: bytes) -> Plan:
@@ -129,15 +130,31 @@ def _webp(data: bytes) -> Plan:
         at += 8 + length + length % 2
     else:
         raise ImageError("This WebP file has too many parts to be read here. Save it again as PNG.")
-    image = _opened(data, "WEBP")
-    check_size(*image.size)
+    width, height = _webp_size(chunks)
+    check_size(width, height)
 
     def decode() -> Picture:
+        image = _opened(data, "WEBP")
         notes = (f"first of {image.n_frames} frames",) if image.n_frames > 1 else ()
         exif, xmp = (bytes(chunks.get(kind, b"")) for kind in (b"EXIF", b"XMP "))
-        return _turned(show(_samples(lambda: image)[0]), read_orientation(exif, xmp), notes)
+        return _turned(show(_samples(lambda: image)), read_orientation(exif, xmp), notes)
 
-    return Plan(image.width * image.height * 4 * (3 if image.n_frames > 1 else 1), decode)
+    return Plan(width * height * 4 * (3 if b"ANMF" in chunks else 1), decode)
+
+
+def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
+    """By the first chunk that says it (RFC 9649): extended, lossless or lossy."""
+    try:
+        if b"VP8X" in chunks:
+            sides = unpack_from("<HBHB", chunks[b"VP8X"], 4)
+            return sides[0] + (sides[1] << 16) + 1, sides[2] + (sides[3] << 16) + 1
+        if b"VP8L" in chunks:
+            bits = unpack_from("<I", chunks[b"VP8L"], 1)[0]
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        width, height = unpack_from("<HH", chunks.get(b"VP8 ", b""), 6)
+        return width & 0x3FFF, height & 0x3FFF
+    except StructError:
+        raise ImageError(_UNREADABLE.format("WebP")) from None
 
 
 def _tiff(file: tiff.Tiff) -> Plan:
@@ -148,13 +165,9 @@ def _tiff(file: tiff.Tiff) -> Plan:
             turn = file.number(tiff.ORIENTATION, 1)
             return _turned(_grey(tiff.doubles(file), file.inverted), turn, notes)
         with _muted_libtiff():
-            samples, mode = _samples(lambda: _opened(file.clean, "TIFF"))  # upright: Pillow turns them
-        if mode.startswith(("I", "F")) or file.signed:
-            if not file.real and not file.signed and samples.dtype == np.int32:
-                samples = samples.view(np.uint32)
-            if file.signed and file.bits == 8:
-                samples = samples.view(np.int8)
-            return _turned(_grey(samples, file.inverted), 1, notes)
+            samples = _samples(lambda: _opened(file.clean, "TIFF"))  # upright: Pillow turns them
+        if file.is_recast:
+            return _turned(_grey(file.as_meant(samples), file.inverted), 1, notes)
         return _turned(show(samples), 1, notes)
 
     return Plan(file.size if file.bounded else float("inf"), decode)
@@ -170,7 +183,7 @@ def _bmp(data: bytes) -> Plan:
         if runs:
             image.fp = BytesIO(bmp.unpack(data[tile.offset :], *image.size, half=tile.args[1]))
             image.tile = [tile._replace(codec_name="raw", offset=0, args=(image.mode, 0, tile.args[-1]))]
-        return show(_samples(lambda: image)[0])
+        return show(_samples(lambda: image))
 
     return Plan(image.width * image.height * 4 + (len(data) * _RLE_COST if runs else 0), decode)
 
@@ -188,24 +201,24 @@ def _turned(picture: Picture, orientation: int, notes: tuple[str, ...]) -> Pictu
     return Picture(rgb, grey, notes + more)
 
 
-def _samples(opened: Callable[[], Image.Image]) -> tuple[np.ndarray, str]:
-    """Grey, RGB or RGBA samples in as many bits as an image stores, and Pillow's mode for it.
+def _samples(opened: Callable[[], Image.Image]) -> np.ndarray:
+    """Grey, RGB or RGBA samples in as many bits as an image stores.
 
     Of 16 bits of colours Pillow keeps the upper 8. It unpacks them by their byte order: opened again and
     told the other order, it keeps the lower.
     """
     image = opened()
-    mode, stored = image.mode, _stored(image)
+    stored = _stored(image)
     if stored[:-1] in ("RGB;16", "RGBA;16"):
         samples = _array(image, np.uint16)
         samples *= 256
         image = opened()
         order = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}[stored[-1]]
         image.tile = [_as_stored(tile, stored[:-1] + order) for tile in image.tile]
-        return _array(image, np.uint16, samples), mode
-    if not mode.startswith(("I", "F")):
-        image = image.convert("RGBA" if image.has_transparency_data else "L" if mode == "L" else "RGB")
-    return _array(image), mode
+        return _array(image, np.uint16, samples)
+    if not image.mode.startswith(("I", "F")):
+        image = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB")
+    return _array(image)
 
 
 def _array(image: Image.Image, kind: type | None = None, plus: np.ndarray | None = None) -> np.ndarray:

@@ -113,6 +113,19 @@ class Tiff:
     def number(self, tag: int, default: int) -> int:
         return next(iter(self.numbers(tag)), default)
 
+    @property
+    def is_recast(self) -> bool:
+        """Whether it is grey of a type that Pillow knows in part: it is told another of the same size."""
+        grey = self.samples == 1 and self.number(_PHOTOMETRIC, 1) in (0, 1)
+        return grey and (self.bits in (16, 32) or (self.bits == 8 and self.signed))
+
+    def as_meant(self, samples: np.ndarray) -> np.ndarray:
+        """What Pillow decoded of a recast picture, in its own type."""
+        if self.bits == 32 and self.order == ">" and self.number(_COMPRESSION, 1) not in _PLAIN:
+            samples = samples.byteswap()  # libtiff has swapped them, and Pillow again
+        samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+        return samples.view(f"{'f' if self.real else 'i' if self.signed else 'u'}{self.bits // 8}")
+
 
 def walk(data: bytes) -> Tiff:
     """Read the first directory, and count the others.
@@ -192,7 +205,7 @@ def _describe(tiff: Tiff) -> None:
 
 
 def _rewrite(tiff: Tiff) -> bytes:
-    """The file with one directory at its end, in which 32-bit samples are what Pillow knows them as."""
+    """The file with one directory at its end, in which samples have a type that Pillow knows."""
     order, big = tiff.order, tiff.big
     entries = []
     for tag, (kind, count, value) in sorted(tiff.entries.items()):
@@ -203,11 +216,12 @@ def _rewrite(tiff: Tiff) -> bytes:
             if size <= wide
             else pack(order + ("Q" if big else "I"), value)
         )
-        if tiff.bits == 32 and not tiff.real and tag in (_FORMAT, _PHOTOMETRIC):
+        if tiff.is_recast and tag in (_FORMAT, _PHOTOMETRIC):
             continue
         entries.append((tag, kind, count, field_))
-    if tiff.bits == 32 and not tiff.real:
-        for tag, number in ((_FORMAT, 2), (_PHOTOMETRIC, 1)):  # signed, 0 is black
+    if tiff.is_recast:
+        known = 1 if tiff.bits < 32 else _FLOAT if tiff.number(_PREDICTOR, 1) == _FLOAT else 2
+        for tag, number in ((_FORMAT, known), (_PHOTOMETRIC, 1)):
             entries.append((tag, 3, 1, pack(order + "H", number).ljust(8 if big else 4, b"\0")))
     body = b"".join(
         pack(order + ("HHQ" if big else "HHI"), *entry[:3]) + entry[3] for entry in sorted(entries)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 import threading
 import warnings
@@ -13,7 +15,7 @@ from PIL import Image
 
 from bonefx import images
 from bonefx.errors import ImageError
-from tests.images.pictures import COLOUR, DEEP, GREY, grey_rgb, saved, windowed
+from tests.images.pictures import COLOUR, DEEP, GREY, RNG, grey_rgb, saved, windowed
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -23,40 +25,67 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def png(samples: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
     """A PNG of 16-bit samples (Pillow writes no colour ones), perhaps claiming another size."""
     height, width = samples.shape[:2]
-    kind = {2: 0, 3: 2, 4: 6}[samples.shape[2] if samples.ndim == 3 else 2]
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2] if samples.ndim == 3 else 1]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     header = struct.pack(">2I5B", *(size or (width, height)), 16, kind, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def tiff(samples: np.ndarray, order: str = "<", photometric: int = 1) -> bytes:
-    """An uncompressed TIFF of 16-bit samples in one strip."""
+def tiff(
+    samples: np.ndarray, order: str = "<", photometric: int = 1, deflated: bool = False, strips: int = 1
+) -> bytes:
+    """A TIFF of samples of any type (Pillow writes few)."""
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
-    pixels = samples.astype(f"{order}u2").tobytes()
-    depths = struct.pack(f"{order}{channels}H", *[16] * channels)
-    start = 8 + 2 + 9 * 12 + 4
-    tags = [  # tag, type (3 short, 4 long), count, value
-        (256, 4, 1, width),
-        (257, 4, 1, height),
-        (258, 3, channels, start if channels > 2 else 16),
-        (259, 3, 1, 1),
-        (262, 3, 1, photometric),
-        (273, 4, 1, start + len(depths)),
-        (277, 3, 1, channels),
-        (278, 4, 1, height),
-        (279, 4, 1, len(pixels)),
-    ]
-    entries = b"".join(
-        struct.pack(
-            f"{order}HHI" + ("HH" if kind == 3 and count == 1 else "I"), tag, kind, count, value, *pad
-        )
-        for tag, kind, count, value in tags
-        for pad in [(0,) if kind == 3 and count == 1 else ()]
-    )
+    parts = [part.astype(part.dtype.newbyteorder(order)).tobytes() for part in np.split(samples, strips)]
+    if deflated:
+        parts = [zlib.compress(part) for part in parts]
+    tags = {  # type (3 short, 4 long) and values by tag; offsets of strips are filled in below
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [8 * samples.itemsize] * channels),
+        259: (3, [8 if deflated else 1]),
+        262: (3, [photometric]),
+        273: (4, [0] * strips),
+        277: (3, [channels]),
+        278: (4, [height // strips]),
+        279: (4, [len(part) for part in parts]),
+        339: (3, [{"u": 1, "i": 2, "f": 3}[samples.dtype.kind]] * channels),
+    }
+    start = 8 + 2 + 12 * len(tags) + 4
+    sizes = [struct.calcsize(f"{len(values)}{'HI'[kind - 3]}") for kind, values in tags.values()]
+    first = start + sum(size for size in sizes if size > 4)
+    tags[273] = 4, [first + sum(len(part) for part in parts[:i]) for i in range(strips)]
+    entries, values_behind = b"", b""
+    for tag, (kind, values) in tags.items():
+        value = struct.pack(f"{order}{len(values)}{'HI'[kind - 3]}", *values)
+        if len(value) > 4:
+            values_behind += value
+            value = struct.pack(f"{order}I", start + len(values_behind) - len(value))
+        entries += struct.pack(f"{order}HHI", tag, kind, len(values)) + value.ljust(4, b"\0")
     mark = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIH", 42, 8, len(tags))
-    return mark + entries + struct.pack(f"{order}I", 0) + depths + pixels
+    return mark + entries + bytes(4) + values_behind + b"".join(parts)
+
+
+def run_lengths(indices: np.ndarray, half: bool) -> bytes:
+    """A BMP in which each row is one run of its first index and then plain ones, as BI_RLE4 or BI_RLE8."""
+    codes = b""
+    for row in indices[::-1].tolist():
+        plain = row[2:]
+        both = [(a << 4) + b for a, b in zip(plain[::2], plain[1::2], strict=True)] if half else plain
+        codes += (
+            bytes([2, row[0] * 17 if half else row[0], 0, len(plain), *both]) + bytes(len(both) % 2) + b"\0\0"
+        )
+    palette = b"".join(bytes([17 * i, 0, 255 - 17 * i, 0]) for i in range(16))
+    height, width = indices.shape
+    start = 14 + 40 + len(palette)
+    head = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, 4 if half else 8, 2 if half else 1, len(codes), 0, 0, 16, 0
+    )
+    return (
+        b"BM" + struct.pack("<IHHI", start + len(codes) + 2, 0, 0, start) + head + palette + codes + b"\0\1"
+    )
 
 
 class TestRaster:
@@ -144,6 +173,67 @@ class TestRaster:
         order = np.argsort(finite, axis=None)
         assert (np.diff(radiograph.grey.ravel()[order].astype(int)) >= 0).all()
 
+    @pytest.mark.parametrize("photometric", [1, 0])
+    @pytest.mark.parametrize("deflated", [False, True])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize(
+        "samples",
+        [
+            (GREY.astype(int) - 128).astype(np.int8),
+            DEEP.astype(np.int16) - 900,
+            DEEP,
+            DEEP.astype(np.uint32) * 1_000_000 + 2**31,
+            DEEP.astype(np.int32) * 100_000 - 2**30,
+            DEEP.astype(np.float32) / 7e4 - 0.5,
+            DEEP.astype(np.float64) * 1e200,
+        ],
+        ids=lambda samples: str(samples.dtype),
+    )
+    def test_grey_tiff_of_every_type(self, read, samples, order, deflated, photometric):
+        radiograph = read(tiff(samples, order, photometric, deflated, strips=4))
+        expected = windowed(samples.astype(float))
+        expected = expected if photometric else 255 - expected
+        assert np.abs(radiograph.rgb - expected[..., None]).max() <= 1
+        lightest = (samples if photometric else -samples.astype(float)).argmax()
+        assert radiograph.grey.flat[lightest] == radiograph.grey.max()
+
+    @pytest.mark.parametrize("half", [False, True])
+    def test_run_lengths_in_a_bmp(self, read, half):
+        indices = np.repeat(np.arange(30) % 16, 24).reshape(30, 24)
+        indices[:, 2:] = (indices[:, 2:] + np.arange(22)) % 16
+        content = run_lengths(indices, half)
+        expected = np.array(
+            Image.open(io.BytesIO(content)).convert("RGB")
+        )  # Pillow's own, slow and unbounded
+        assert np.array_equal(read(content).rgb, expected)
+        assert len(np.unique(expected[..., 0])) == 16
+
+    def test_grey_and_alpha_of_16_bits(self, read):
+        content = png(np.dstack([DEEP, np.full_like(DEEP, 65535)]))
+        radiograph = read(content)
+        assert np.array_equal(radiograph.grey, DEEP)
+        half = read(png(np.dstack([DEEP * 16, np.full_like(DEEP, 32768)])))
+        assert np.array_equal(half.grey, ((DEEP * 16).astype(int) * 32768 + 32767) // 65535)
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (saved(np.dstack([COLOUR, 0 * GREY]), "PNG"), COLOUR),
+            (saved(np.dstack([COLOUR, 0 * GREY]), "WEBP", lossless=True, exact=True), COLOUR),
+            (saved(np.dstack([GREY, 0 * GREY]), "PNG"), grey_rgb(GREY)),
+            (saved(np.full_like(GREY, 9), "PNG", transparency=9), np.full_like(COLOUR, 9)),
+        ],
+    )
+    def test_alpha_that_is_0_everywhere_hides_nothing(self, read, content, expected):
+        radiograph = read(content)
+        assert np.array_equal(radiograph.rgb, expected)
+        assert "transparent all over: shown without its transparency" in radiograph.notes
+
+    @pytest.mark.parametrize("content", [saved(0 * GREY + 77, "PNG"), saved(0 * DEEP + 777, "TIFF")])
+    def test_one_grey_is_said(self, read, content):
+        assert read(content).notes == ("the picture is all of one grey: there is nothing to see in it",)
+        assert images.from_array(0 * GREY).notes == read(content).notes
+
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
     @pytest.mark.parametrize(
         ("orientation", "turned"),
@@ -193,6 +283,62 @@ class TestRaster:
         radiograph = read(saved(COLOUR, "PNG"), name="wrist.dcm")
         assert np.array_equal(radiograph.rgb, COLOUR)
         assert radiograph.name == "wrist.dcm"
+
+
+class TestCutJpeg:
+    """What is missing at its end is measured in the picture, not in the file."""
+
+    TALL = np.kron(RNG.integers(40, 200, (50, 20)), np.ones((16, 16))).astype(np.uint8)
+    """Blocks that differ: 800 by 320."""
+
+    @pytest.mark.parametrize(
+        ("picture", "options"),
+        [
+            (TALL, {}),
+            (TALL, {"restart_marker_rows": 2}),
+            (np.dstack([TALL, TALL[::-1], TALL // 2]), {}),
+            (np.dstack([TALL, TALL[::-1], TALL // 2]), {"subsampling": 0}),
+            (np.dstack([TALL, TALL[::-1], TALL // 2]), {"keep_rgb": True}),
+        ],
+    )
+    @pytest.mark.parametrize("lost", [0.001, 0.03, 0.08, 0.3, 0.9])
+    def test_what_is_left_is_shown(self, read, picture, options, lost):
+        content = saved(picture, "JPEG", quality=90, **options)
+        start = content.rindex(b"\xff\xda")
+        kept = content[: len(content) - 2 - int(lost * (len(content) - start))]
+        if lost > 0.1:
+            with pytest.raises(ImageError, match=r"cut off: \d+ % of it is missing"):
+                read(kept)
+            return
+        whole, radiograph = read(content), read(kept)
+        rows = (radiograph.rgb != whole.rgb).any(axis=(1, 2))
+        assert not rows[: int(800 * (1 - lost) - 40)].any()  # the blocks cost nearly the same all over
+        (note,) = radiograph.notes
+        said = re.fullmatch(
+            "the file is cut off: (less than 1|about [0-9]+) % of the picture is missing at its end", note
+        )
+        assert abs(float(said[1].split()[-1]) / 100 - lost) < 0.03
+        if lost > 0.01:
+            assert (radiograph.rgb[-1] == 0).all()
+
+    @pytest.mark.parametrize("tail", [b"", bytes(1000)])  # a download that broke off can be filled with zeros
+    def test_the_end_mark_alone(self, read, tail):
+        radiograph = read(saved(self.TALL, "JPEG", quality=90)[:-2] + tail)
+        assert radiograph.notes == (
+            "the file is cut off: less than 1 % of the picture is missing at its end",
+        )
+        assert np.abs(radiograph.rgb[..., 0].astype(int) - self.TALL).max() < 30
+
+    def test_progressive(self, read):
+        """Its last scan, a refinement, may lack its end; without whole scans before it, it is refused."""
+        content = saved(self.TALL, "JPEG", quality=90, progressive=True)
+        last = content.rindex(b"\xff\xda")
+        radiograph = read(content[: last + (len(content) - last) * 95 // 100])
+        assert "cut off" in radiograph.notes[0]
+        assert np.abs(radiograph.rgb[..., 0].astype(int) - self.TALL).max() < 30
+        for kept in range(20, last, last // 20):
+            with pytest.raises(ImageError):
+                read(content[:kept])
 
 
 def no_image(kind: bytes) -> bytes:
