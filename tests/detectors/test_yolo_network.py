@@ -165,13 +165,13 @@ def torchvision() -> torch.nn.Module:
         (lambda c: setattr(c["model"], "model", torch.nn.ReLU()), NO_NETWORK),
         (lambda c: setattr(c["model"].model[23], "nc", 6), NO_NETWORK),
         # layers of other kinds: they may load from elsewhere, or call anything
-        (set_layer(0, torch.nn.Linear(1, 1)), "not known here: torch.nn.modules.linear.Linear"),
+        (set_layer(0, torch.nn.Linear(1, 1)), "not known here: 'torch.nn.modules.linear.Linear'"),
         (
             replace_first(torchvision()),
-            "not known here: ultralytics.*TorchVision",
+            "not known here: 'ultralytics.*TorchVision'",
         ),
         (replace_first(Calls(print, "ran")), "not known here: .*print"),
-        (replace_first(5), "not known here: int"),
+        (replace_first(5), "not known here: 'int'"),
         (lambda c: c.update(model=Calls(print, "ran")), "not an Ultralytics detection checkpoint"),
         (lambda c: c.update(model=c["model"].model[0]), "not an Ultralytics detection model"),
         # sizes out of all proportion
