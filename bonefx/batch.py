@@ -9,11 +9,11 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bonefx import __version__, export, images, inference
+from bonefx import __version__, dicom_results, export, images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.drawing import thumbnail
 from bonefx.entries import Entry, Opener
@@ -24,6 +24,9 @@ from bonefx.images import Radiograph
 from bonefx.inference import Outcome
 from bonefx.interchange import FORMAT_TITLES, FORMATS
 from bonefx.settings import NOTICE
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 Put = Callable[[str, bytes], None]
 """Stores a file under a relative name."""
@@ -40,11 +43,15 @@ class Row:
         name: the entry's name; `image` of its results.
         results: one a model, as `Outcome.to_result` makes them.
         radiograph: the image; None where the file could not be read, and each result says why.
+        header: of a DICOM image, where reports are wanted: what they take over. It names a patient.
+        no_report: why there is none, although the image is a DICOM file.
     """
 
     name: str
     results: tuple[dict[str, Any], ...]
     radiograph: Radiograph | None = None
+    header: Dataset | None = field(default=None, repr=False)
+    no_report: str | None = None
 
     @property
     def error(self) -> str | None:
@@ -72,6 +79,7 @@ def run(
     registry: Registry | None = None,
     progress: Callable[[str], None] = lambda words: None,
     scratch: Path | None = None,
+    reports: bool = False,
 ) -> Iterator[Row]:
     """Read each file and run the models on it.
 
@@ -82,6 +90,7 @@ def run(
         registry: the models; None takes those of this process.
         progress: told what is being done, such as "12 of 40: arm.png". What it raises ends the run.
         scratch: where archives are unpacked; None takes the system's place for temporary files.
+        reports: whether DICOM reports are to be made, so that each row keeps the header that they need.
 
     Raises:
         RequestError: a model is unknown.
@@ -94,14 +103,24 @@ def run(
             def tell(model_id: str, step: Progress, place: str = place) -> None:
                 progress(f"{place} ({MODELS[model_id].name}: {step.text()})")
 
-            radiograph = None
+            radiograph, header = None, (None, None)
             try:
                 with opener.open(entry) as path:
                     radiograph = replace(images.read(path), name=entry.name)
+                    if reports:
+                        header = _header(path)
                 outcomes = inference.run(radiograph, model_ids, registry, tell, patient=True)
             except ImageError as error:
                 outcomes = [Outcome(entry.name, 0, 0, model, error=str(error)) for model in model_ids]
-            yield Row(entry.name, tuple(answer(outcomes)), radiograph)
+            yield Row(entry.name, tuple(answer(outcomes)), radiograph, *header)
+
+
+def _header(path: Path) -> tuple[Dataset | None, str | None]:
+    """`Row.header` and `Row.no_report` of an image file."""
+    try:
+        return dicom_results.header(path), None
+    except ImageError as error:
+        return None, str(error)
 
 
 def save_folder(rows: Iterable[Row], folder: Path, formats: Collection[str] = ()) -> Iterator[Row]:
@@ -155,6 +174,8 @@ def _save(rows: Iterable[Row], put: Put, formats: Collection[str]) -> Iterator[R
                 export.annotated(row.radiograph, row.results).save(file, "PNG", compress_level=1)
                 put(name, file.getvalue())
                 pictures[row.name] = name
+            if row.header is not None:
+                row = _reported(row, f"dicom/{number:03d}-{_file_name(row.name)}", put)
             results += row.results
             yield row
         complete = True
@@ -166,6 +187,16 @@ def _save(rows: Iterable[Row], put: Put, formats: Collection[str]) -> Iterator[R
             for path, text in FORMATS[name](results):
                 put(path, text.encode())
         put("README.txt", _readme(results, complete, formats).encode())
+
+
+def _reported(row: Row, name: str, put: Put) -> Row:
+    """Write the DICOM reports on a row; the row, which says so where there can be none."""
+    try:
+        for ending, content in dicom_results.documents(row.header, row.radiograph, row.results):
+            put(f"{name}-{ending}.dcm", content)
+    except ImageError as error:
+        return replace(row, no_report=str(error))
+    return row
 
 
 def _file_name(name: str) -> str:

@@ -10,7 +10,7 @@ from os.path import realpath
 from pathlib import Path
 from typing import Any
 
-from bonefx import batch, entries
+from bonefx import batch, dicom_results, entries
 from bonefx.detectors import MODELS
 from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES, Outcome
@@ -41,13 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="formats",
         help="with --out: also write the results for other tools; can be given several times",
     )
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="with --out: for each DICOM image also a structured report and a picture with boxes as DICOM",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; its exit status: 1 if an image could not be read or a model failed."""
-    if options.formats and options.out is None:
-        raise RequestError("--format says what is written into a folder: give that with --out.")
+    if (options.formats or options.dicom) and options.out is None:
+        raise RequestError("--format and --dicom say what is written into a folder: give that with --out.")
+    if options.dicom:
+        dicom_results.check_installed()
     if options.out is not None and realpath(options.out) in map(realpath, options.files):
         raise RequestError(f"--out is {options.out} itself, whose images are read. Choose another folder.")
     found = entries.collect(options.files, limited=False, leave_out=options.out)
@@ -59,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             for row in _rows(found, options, check):
                 results += row.results
+                if row.no_report:
+                    print(f"{row.name}: {row.no_report}", file=sys.stderr)
                 if not options.json:
                     replace_line()
                     say("".join(f"{_in_words(result)}\n\n" for result in row.results), end="")
@@ -88,7 +97,7 @@ def _rows(
         replace_line(words)
 
     model_ids = list(MODELS) if options.model == "both" else [options.model]
-    rows = batch.run(found, model_ids, answer, progress=progress)
+    rows = batch.run(found, model_ids, answer, progress=progress, reports=options.dicom)
     return (
         rows
         if options.out is None

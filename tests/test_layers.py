@@ -15,7 +15,7 @@ PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections", "files", "shutdown"),
     ("images", "drawing", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
-    ("export", "interchange"),
+    ("export", "interchange", "dicom_results"),
     ("hub", "hub_client", "hub_cache"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
