@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 from bonefx.shutdown import end_on_signals
 
@@ -13,6 +14,10 @@ from bonefx.errors import SettingsError
 from bonefx.ui.build import build, launch_options
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+for library in ("PIL", "pydicom", "pylibjpeg"):  # what they say, as warnings too, can quote a visitor's file
+    logging.getLogger(library).addHandler(logging.NullHandler())
+    logging.getLogger(library).propagate = False
+warnings.simplefilter("ignore")
 try:
     demo = build(default_registry())
 except SettingsError as error:

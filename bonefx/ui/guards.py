@@ -89,6 +89,8 @@ class Guard:
 
         try:
             _check_address(scope)
+            if _path(scope).startswith(f"{API}/info"):
+                scope["app"].api_info = None  # Gradio would show all what one's `X-Forwarded-Host` made of it
             await self._app(scope, await _bounded(scope, receive), watched)
         except Refusal as error:
             refusal = say(str(error), error.status)

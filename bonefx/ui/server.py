@@ -95,7 +95,7 @@ async def _upload(request: Request) -> Response:
         progress = file_upload_statuses if upload_id else None
         files, _, _ = await upload_fn(request, entry, limit, upload_id, upload_progress=progress)
     except MultiPartException as error:
-        return say(shortened(error.message), 413 if "maximum allowed size" in error.message else 400)
+        return say(shortened(error.message), 413 if error.message.startswith("File size") else 400)
     except (ClientDisconnect, HTTPException, TypeError, AttributeError, ValueError):
         return say("The upload broke off, or is none. Send it again.", 400)
     finally:

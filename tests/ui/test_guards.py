@@ -237,6 +237,13 @@ def test_nonsense_is_refused_with_a_sentence_and_not_logged(app_address, capfd, 
     assert "ERROR" not in caplog.text
 
 
+def test_what_one_says_of_the_servers_name_is_not_told_to_others(app_address):
+    asked = ask(app_address, "/gradio_api/info", headers={"X-Forwarded-Host": "evil.example"})
+    assert (asked[0], "evil.example" in asked[1]) == (200, True)  # behind a proxy this is the name
+    for path in ("/gradio_api/info", "/gradio_api/info/", "/", "/config", "/gradio_api/openapi.json"):
+        assert "evil.example" not in ask(app_address, path)[1]
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ HOSTILE = f"{_IN_TEMPLATES}<img src=x onerror={CODE}>\"'><script>{CODE}</script>
 NAME = HOSTILE.replace("/", "")
 """The same as a file's name."""
 
-SIGNS = re.compile(r"window\.hacked")
+SIGNS = re.compile(r"window\.hacked", re.IGNORECASE)
 
 
 def hostile_report(content: report.Report) -> dict[str, Any]:
@@ -64,11 +65,12 @@ def hostile_checkpoint(path: Path) -> None:
 def hostile_dicom() -> bytes:
     """An example whose tags are hostile, those that decide about its pixels too."""
     dataset = pydicom.dcmread(packaged("examples") / "humerus-2.dcm")
-    dataset.PatientName = dataset.PatientID = dataset.StudyDescription = HOSTILE
-    dataset.WindowCenterWidthExplanation = dataset.BodyPartExamined = HOSTILE
-    dataset.PhotometricInterpretation = HOSTILE[:16]
     content = io.BytesIO()
-    with pydicom.config.disable_value_validation():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.PatientName = dataset.PatientID = dataset.StudyDescription = HOSTILE
+        dataset.WindowCenterWidthExplanation = dataset.BodyPartExamined = HOSTILE
+        dataset.PhotometricInterpretation = HOSTILE[:16]
         dataset.save_as(content)
     return content.getvalue()
 

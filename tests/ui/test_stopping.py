@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
 from bonefx.settings import packaged
+from bonefx.ui.storage import Storage
 from tests.browser import free_port
 from tests.processes import environment
 from tests.ui.test_guards import FORM, form, uploaded
+from tests.ui.test_injection import NAME, SIGNS, hostile_dicom
 
 APP = packaged("examples").parent / "app.py"
 
@@ -64,7 +67,7 @@ class Running:
 
     def left(self) -> list[Path]:
         """Folders with something of visitors."""
-        return [*self.files.glob("bonefx-visitors-*/*"), *self.files.glob("bonefx-[!0-9]*")]
+        return [*self.files.glob("bonefx-visitors-*/*"), *self.files.glob("bonefx-[!0-9v]*")]
 
 
 @contextmanager
@@ -159,9 +162,30 @@ def test_sigterm_ends_it_with_0_and_leaves_nothing(tmp_path, doing, number, runt
             assert "Traceback" not in app.log.read_text()
 
 
-def test_ctrl_c_is_no_other_end(tmp_path):
+def test_what_is_left_after_sigkill_is_swept_by_the_next(tmp_path):
     with running(tmp_path) as app:
         idle(app, 0)
+        app.process.kill()
+        app.process.wait()
+        assert app.left() != []
+        following = Storage(app.files, sweep_seconds=0.2)
+        following.sweep()
+        assert app.left() != []  # for all it knows that process may be alive
+        time.sleep(2)
+        following.sweep()
+        assert app.left() == []
+
+
+def test_ctrl_c_is_no_other_end_and_the_log_has_nothing_of_what_was_sent(tmp_path):
+    (tmp_path / f"{NAME}.dcm").write_bytes(hostile_dicom())
+    (tmp_path / f"{NAME}.png").write_bytes(NAME.encode())
+    with running(tmp_path) as app:
+        idle(app, 0)
+        client = Client(app.address, verbose=False)
+        for name in ("dcm", "png"):
+            with pytest.raises(AppError):
+                client.predict(image=handle_file(str(tmp_path / f"{NAME}.{name}")), api_name="/detect")
+        assert not SIGNS.search(app.log.read_text())
         app.process.send_signal(signal.SIGINT)
         assert app.process.wait(timeout=20) == 0, app.log.read_text()
         assert app.left() == []

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from bonefx.ui import session
 from bonefx.ui import storage as module
 from bonefx.ui.storage import Storage, sweeping
 
@@ -79,6 +80,22 @@ def test_links_are_deleted_and_not_followed(tmp_path):
 def test_the_entry_of_a_file(tmp_path, path, entry):
     storage = Storage(tmp_path)
     assert storage.entry_of(storage.root / path) == (entry and storage.root / entry)
+
+
+def test_who_deletes_an_image_takes_no_other_visitors(tmp_path, monkeypatch):
+    storage = Storage(tmp_path)
+    monkeypatch.setattr(session, "storage", lambda: storage)
+    workspace, mine, theirs = session.Workspace(), storage.new_entry(), storage.new_entry()
+    for entry in (mine, theirs):
+        (entry / "hash").mkdir()
+        (entry / "hash" / "arm.png").write_bytes(b"the same picture")
+    kept = tmp_path / "kept.png"
+    kept.touch()
+    made = workspace.new_folder()
+    workspace.forget(session.Session(path=mine / "hash" / "arm.png", folder=made))
+    assert (mine.exists(), made.exists(), (theirs / "hash" / "arm.png").exists()) == (False, False, True)
+    workspace.forget_upload(kept)
+    assert kept.exists()
 
 
 def test_two_sweeps_at_once_take_nothing_from_one_another(tmp_path):
