@@ -64,18 +64,18 @@ class BackgroundConversion:
         self._request, self._load = request, load
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115, closed with this object
+        self._problem = ""  # why there is no process
 
     def begin(self) -> None:
         """Start the process, at idle priority, unless that was done before; does not wait."""
         if self._process is None:
             with self._lock:
                 if self._process is None:
-                    self._process = self._start("idle")
+                    self._try_to_start("idle")
 
     def ended(self) -> bool:
-        """Whether the process has begun and ended, however it ended."""
-        return self._process is not None and self._process.poll() is not None
+        """Whether the process has begun and ended, however it ended, or could not even begin."""
+        return bool(self._problem) or (self._process is not None and self._process.poll() is not None)
 
     def wait(self) -> None:
         """Wait for the graph, which is left to idle time no longer."""
@@ -84,19 +84,28 @@ class BackgroundConversion:
                 if self._process is not None:
                     self._process.kill()
                     self._process.wait()
-                self._process = self._start("now")
-        self._process.wait()
+                self._try_to_start("now")
+        if self._process is not None:
+            self._process.wait()
 
     def engine(self) -> Engine | None:
         """The engine with the graph that was made; None, and a line in the log, if it could not be."""
-        status = self._process.wait()
-        if status == 0 and (made := self._load()) is not None:
-            return made
-        self._said.seek(0)
-        last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
-        name = self._request.weights.path.name
-        _log.warning("torch goes on with %s: %s", name, last or f"the conversion ended with {status}")
+        if not self._problem:
+            status = self._process.wait()
+            if status == 0 and (made := self._load()) is not None:
+                return made
+            self._said.seek(0)
+            last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
+            self._problem = last or f"the conversion ended with {status}"
+        _log.warning("torch goes on with %s: %s", self._request.weights.path.name, self._problem)
         return None
+
+    def _try_to_start(self, when: str) -> None:
+        try:
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115, closed with this object
+            self._process = self._start(when)
+        except OSError as error:  # a full disk, too many processes
+            self._problem = str(error)
 
     def _start(self, when: str) -> subprocess.Popen[bytes]:
         package = str(Path(__file__).resolve().parents[2])

@@ -106,6 +106,19 @@ def test_weights_that_changed_since_they_were_loaded_are_not_converted(weights, 
     assert fresh.runtime.engine.startswith("torch")
 
 
+def test_where_no_process_can_be_started_torch_goes_on(weights, tmp_path, caplog, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    fresh = loaded(weights, tmp_path)
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):
+        assert [detect(fresh)[1].engine[:5] for _ in range(3)] == ["torch"] * 3
+        fresh.settle()
+    (record,) = caplog.records
+    assert "No space left" in record.getMessage()
+
+
 def test_the_other_process_ends_with_this_one(weights, tmp_path):
     """As a program's end does: its pipes are closed, whatever ended it."""
     request = Request(
