@@ -133,8 +133,17 @@ class FasterRCNNConfig:
         try:
             values = {field.name: converted(field.default, record[field.name]) for field in fields(cls)}
         except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"the settings in a graph's card are unusable: {error}") from error
-        return cls(**values)
+            raise WeightsError(f"the settings in its card are unusable: {error}") from error
+        config = cls(**values)
+        pixels = (*config.pixel_mean, *config.pixel_std)
+        if (
+            not all(32 <= size <= 4096 for size in (config.min_size, config.max_size))
+            or not (len(config.pixel_mean) == len(config.pixel_std) == 3 and all(map(math.isfinite, pixels)))
+            or min(config.pixel_std) <= 0
+            or config.input_format not in ("BGR", "RGB")
+        ):
+            raise WeightsError("the settings in its card are none that a network can have")
+        return config
 
     def to_tree(self) -> dict[str, Any]:
         """The settings as nested dicts in Detectron2's naming."""

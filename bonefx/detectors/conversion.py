@@ -46,8 +46,11 @@ class Pictures:
     checked: Sequence[Path]
     labels: Dataset | None = field(default=None, repr=False)
 
-    def check(self, reference: Sequence[Detections], found: Sequence[Detections]) -> dict[str, Any]:
-        """Whether what a form finds in `checked` is near enough to what float32 finds."""
+    def check(
+        self, reference: Sequence[Detections], processing: Processing, engine: Engine
+    ) -> dict[str, Any]:
+        """Whether what a form finds in `checked` is near enough to what float32 finds, its `reference`."""
+        found = detect(processing, engine, self.checked)
         if self.labels is None:
             return verification.agreement(reference, found)
         return verification.labelled(self.labels, reference, found)
@@ -94,13 +97,15 @@ def beside(model: ModuleType, weights: Weights, pictures: Pictures, tell: Tell) 
     folder, stem = weights.path.parent, weights.path.stem
     tell("float32")
     card = graphs.card_path(folder, stem, "float")
-    made = [make_float(model, weights, card, examples(AGAINST_TORCH), pictures)]
+    whole, reference = make_float(model, weights, card, examples(AGAINST_TORCH), pictures)
+    made = [whole]
     if importlib.util.find_spec("nncf") is None:
         tell(f"8 bits are left out: they need NNCF, {NNCF_COMMAND}")
         return made
     for float_layers in model.convertible(weights).quantised_without:
         tell(f"8 bits but for {', '.join(float_layers) or 'nothing'}")
-        eight = make_int8(model, weights, graphs.card_path(folder, stem, "int8"), float_layers, pictures)
+        card = graphs.card_path(folder, stem, "int8")
+        eight = make_int8(model, weights, card, float_layers, pictures, reference)
         tell(f"8 bits: {eight.checks['int8']}")
         if eight.passed("int8"):
             return [*made, eight]
@@ -115,7 +120,7 @@ def make_float(
     card: Path,
     against_torch: Sequence[Path],
     pictures: Pictures | None = None,
-) -> Card:
+) -> tuple[Card, list[Detections]]:
     """Write the graph that computes in float32, or in bfloat16 if that is found to be good enough.
 
     Args:
@@ -124,6 +129,9 @@ def make_float(
         card: where the graph's card goes, and beside it the graph.
         against_torch: images on which it is compared with torch.
         pictures: on which bfloat16 is compared with float32; None takes those of `against_torch`.
+
+    Returns:
+        Its card, and what it finds in float32 in the images that forms are checked on.
 
     Raises:
         BoneFXError: see `into_cache`.
@@ -136,22 +144,28 @@ def make_float(
     checks = {"float32": verification.agreement(detect(processing, torch_engine, against_torch), found)}
     if not checks["float32"]["passed"]:
         raise BoneFXError(f"The graph of {weights.file} does not find what the checkpoint finds.")
+    reference = found if pictures is None else detect(processing, whole, pictures.checked)
     if has_bfloat16():
         pictures = pictures or Pictures((), "", against_torch)
-        reduced = detect(processing, _engine(card, "bfloat16", processing), pictures.checked)
-        checks["bfloat16"] = pictures.check(detect(processing, whole, pictures.checked), reduced)
-    return _with_checks(made, checks, card)
+        checks["bfloat16"] = pictures.check(reference, processing, _engine(card, "bfloat16", processing))
+    return _with_checks(made, checks, card), reference
 
 
 def make_int8(
-    model: ModuleType, weights: Weights, card: Path, float_layers: Sequence[str], pictures: Pictures
+    model: ModuleType,
+    weights: Weights,
+    card: Path,
+    float_layers: Sequence[str],
+    pictures: Pictures,
+    reference: Sequence[Detections],
 ) -> Card:
-    """Write the graph of eight bits, and compare it with the float one that lies beside it.
+    """Write the graph of eight bits, and compare it with what the float one finds.
 
     Args:
         model, weights, card: as of `make_float`.
         float_layers: names of the layers that stay in float32.
         pictures: to calibrate and check on.
+        reference: what float32 finds in the images for the check.
 
     Raises:
         BoneFXError: see `into_cache`.
@@ -167,10 +181,8 @@ def make_int8(
         "calibration": pictures.calibrated_on,
     }
     made = convert.save(quantise(source, inputs, float_layers), card, about)
-    whole = graphs.card_path(card.parent, weights.path.stem, "float")
-    reference = detect(processing, _engine(whole, "float32", processing), pictures.checked)
-    found = detect(processing, _engine(card, "int8", processing), pictures.checked)
-    return _with_checks(made, {"int8": pictures.check(reference, found)}, card)
+    check = pictures.check(reference, processing, _engine(card, "int8", processing))
+    return _with_checks(made, {"int8": check}, card)
 
 
 def detect(processing: Processing, engine: Engine, files: Sequence[Path]) -> list[Detections]:

@@ -20,6 +20,7 @@ from bonefx.detectors.base import MAX_DETECTIONS
 from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
+from bonefx.errors import WeightsError
 from bonefx.hub import Weights
 from bonefx.labels import CLASSES
 from bonefx.settings import Settings
@@ -78,7 +79,10 @@ class Processing:
         Raises:
             WeightsError: a value is missing, or one that no network can have.
         """
-        return cls(FasterRCNNConfig.from_record(record["config"]), record["divisor"])
+        config, divisor = record.get("config"), record.get("divisor")
+        if not isinstance(config, Mapping) or divisor not in (8, 16, 32):
+            raise WeightsError("the settings in its card are unusable")
+        return cls(FasterRCNNConfig.from_record(config), divisor)
 
 
 def load(path: Path, config_path: Path | None, engine: str = "auto") -> GraphDetector:

@@ -89,7 +89,11 @@ class Processing:
         Raises:
             WeightsError: a value is missing, or one that no network can have.
         """
-        return cls(record["image_size"], record["stride"], tuple(record["names"])).checked()
+        size, stride, names = (record.get(name) for name in ("image_size", "stride", "names"))
+        numbers = type(size) is int and type(stride) is int and 32 <= size <= 4096 and 1 <= stride <= 128
+        if not numbers or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise WeightsError("the settings in its card are unusable")
+        return cls(size, stride, tuple(names)).checked()
 
     def checked(self) -> Processing:
         """This, if its classes are ours.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bonefx.detectors import graphs
+from bonefx.detectors import faster_rcnn, graphs, yolo
+from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.graphs import Card
 from bonefx.errors import WeightsError
 from bonefx.hub import Weights, local_weights, sha256_of
@@ -107,3 +108,39 @@ def test_a_card_survives_its_file(weights):
     for missing in values:
         with pytest.raises(WeightsError):
             Card.from_json(json.dumps({name: value for name, value in values.items() if name != missing}))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"image_size": 448, "stride": 32},
+        {"image_size": "448", "stride": 32, "names": ["humerus"]},
+        {"image_size": 10**9, "stride": 32, "names": ["humerus"]},
+        {"image_size": 448, "stride": 0, "names": ["humerus"]},
+        {"image_size": 448, "stride": 32, "names": ["person"]},
+        {"image_size": 448, "stride": 32, "names": "humerus"},
+    ],
+)
+def test_settings_in_a_yolos_card_are_checked(record):
+    with pytest.raises(WeightsError):
+        yolo.Processing.from_record(record)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_size": 10**9},
+        {"pixel_std": [0.0, 1.0, 1.0]},
+        {"pixel_mean": [1.0]},
+        {"pixel_mean": [float("nan")] * 3},
+        {"input_format": "GREY"},
+        {"nms": "half"},
+    ],
+)
+def test_settings_in_a_faster_rcnns_card_are_checked(change):
+    good = json.loads(json.dumps(faster_rcnn.Processing(FasterRCNNConfig(), 32).to_record()))
+    assert faster_rcnn.Processing.from_record(good) == faster_rcnn.Processing(FasterRCNNConfig(), 32)
+    for bad in ({**good, "config": {**good["config"], **change}}, {**good, "divisor": 0}, {}):
+        with pytest.raises(WeightsError):
+            faster_rcnn.Processing.from_record(bad)
