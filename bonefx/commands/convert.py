@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MODULES = {".pth": "bonefx.detectors.faster_rcnn", ".pt": "bonefx.detectors.yolo"}
 """The model of a weight file, by how its name ends."""
 
+MOST_FOR_CALIBRATION = 100
+"""More images take longer and change little; that they are of the same kind as those to come matters more."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
@@ -44,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a data set that they are compared with float32 on; without it, other examples",
     )
     parser.add_argument(
-        "--images", type=int, default=300, metavar="N", help="take at most so many images of each (300)"
+        "--images",
+        type=int,
+        default=1000,
+        metavar="N",
+        help=f"check on at most so many images (1000), calibrate on at most {MOST_FOR_CALIBRATION} of them",
     )
     parser.add_argument("--push", action="store_true", help="publish the graphs to HF_REPO_ID")
     parser.set_defaults(run=run)
@@ -104,7 +111,8 @@ def _pictures(options: argparse.Namespace) -> Pictures:
     if options.calibrate and options.calibrate == options.check:
         raise BoneFXError("Calibrate on other images than those that the graphs are checked on.")
     if options.calibrate:
-        calibration = [image.path for image in _spread(*options.calibrate, options.images).images]
+        dataset = _spread(*options.calibrate, min(options.images, MOST_FOR_CALIBRATION))
+        calibration = [image.path for image in dataset.images]
         on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
     if options.check:
         labels = _spread(*options.check, options.images)

@@ -49,7 +49,7 @@ class Pictures:
     def check(
         self, reference: Sequence[Detections], processing: Processing, engine: Engine
     ) -> dict[str, Any]:
-        """Whether what a form finds in `checked` is near enough to what float32 finds, its `reference`."""
+        """Whether what a form finds in `checked` is near enough to `reference`, what float32 finds."""
         found = detect(processing, engine, self.checked)
         if self.labels is None:
             return verification.agreement(reference, found)

@@ -10,10 +10,11 @@ import os
 import tempfile
 import warnings
 
-import cv2
 import numpy as np
 import PIL.Image
 import torch
+
+from bonefx.detectors.opencv_import import cv2
 
 _before = {
     "environment": dict(os.environ),

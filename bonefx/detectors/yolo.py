@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from bonefx import labels, matching
@@ -19,6 +18,7 @@ from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.base import MAX_DETECTIONS
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
+from bonefx.detectors.opencv_import import cv2
 from bonefx.errors import WeightsError
 from bonefx.hub import Weights
 from bonefx.settings import Settings
