@@ -41,10 +41,11 @@ class Row:
 
     Attributes:
         name: the entry's name; `image` of its results.
-        results: one a model, as `Outcome.to_result` makes them.
+        results: as `Outcome.to_result` makes them, one a model.
         radiograph: the image; None where the file could not be read, and each result says why.
         header: of a DICOM image, where reports are wanted: what they take over. It names a patient.
         no_report: why there is none, although the image is a DICOM file.
+        outcomes: what was found, whatever its score.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Row:
     radiograph: Radiograph | None = None
     header: Dataset | None = field(default=None, repr=False)
     no_report: str | None = None
+    outcomes: tuple[Outcome, ...] = ()
 
     @property
     def error(self) -> str | None:
@@ -112,7 +114,7 @@ def run(
                 outcomes = inference.run(radiograph, model_ids, registry, tell, patient=True)
             except ImageError as error:
                 outcomes = [Outcome(entry.name, 0, 0, model, error=str(error)) for model in model_ids]
-            yield Row(entry.name, tuple(answer(outcomes)), radiograph, *header)
+            yield Row(entry.name, tuple(answer(outcomes)), radiograph, *header, outcomes=tuple(outcomes))
 
 
 def _header(path: Path) -> tuple[Dataset | None, str | None]:
@@ -168,14 +170,14 @@ def _save(rows: Iterable[Row], put: Put, formats: Collection[str]) -> Iterator[R
     try:
         for number, row in enumerate(rows, 1):
             if row.radiograph is not None:
-                name = f"annotated/{number:03d}-{_file_name(row.name)}.png"
+                name = f"annotated/{number:03d}-{file_name(row.name)}.png"
                 file = io.BytesIO()
                 # Higher levels cost seconds, and save little on radiographs.
                 export.annotated(row.radiograph, row.results).save(file, "PNG", compress_level=1)
                 put(name, file.getvalue())
                 pictures[row.name] = name
             if row.header is not None:
-                row = _reported(row, f"dicom/{number:03d}-{_file_name(row.name)}", put)
+                row = _reported(row, f"dicom/{number:03d}-{file_name(row.name)}", put)
             results += row.results
             yield row
         complete = True
@@ -199,7 +201,7 @@ def _reported(row: Row, name: str, put: Put) -> Row:
     return row
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """What is left of a name, without its ending, that every file system takes."""
     stem = re.sub(r"\.[A-Za-z]{1,5}$", "", name.rpartition("/")[2])
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._")[:60] or "image"

@@ -73,6 +73,16 @@ def record_errors(page: Page) -> list[str]:
     return seen
 
 
+def violations(page: Page, within: str) -> list[str]:
+    """What axe-core finds, however slight, inside of the elements that a selector names."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context=within).response["violations"]
+    return [
+        f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]
+    ]
+
+
 def serious_violations(page: Page, within: str) -> list[str]:
     """What axe-core calls serious or critical, inside of the elements that a selector names."""
     from axe_playwright_python.sync_playwright import Axe

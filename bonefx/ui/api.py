@@ -15,7 +15,7 @@ from bonefx.errors import UNEXPECTED, BoneFXError, RequestError, log_frames
 from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
 from bonefx.ui.inputs import checked
-from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
+from bonefx.ui.metrics_store import ELSEWHERE, FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut
 from bonefx.ui.visitors import FORGOTTEN, Visitors
 
@@ -162,8 +162,14 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         }
 
     def metrics() -> dict[str, Any]:
-        """The metrics reports that the page shows, one a model, with where each came from."""
-        return {"schema_version": inference.SCHEMA_VERSION, "notice": NOTICE, "reports": store.to_records()}
+        """The metrics reports that the page shows, one a model, with where each came from.
+
+        Returns:
+            schema_version; notice; reports: on pictures like the training data; elsewhere: on other
+            hospitals' pictures, empty where nobody measured that.
+        """
+        head = {"schema_version": inference.SCHEMA_VERSION, "notice": NOTICE}
+        return {**head, "reports": store.to_records(), "elsewhere": store.to_records(ELSEWHERE)}
 
     with gr.Row(visible=False):
         image = gr.File(label="image", type="filepath")

@@ -1,64 +1,20 @@
-"""Batches on the server: run in the background, at one operating point, and the endpoint `/batch`."""
+"""The endpoint `/batch`: many radiographs in, all results and an archive out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from bonefx import batch, entries, inference
-from bonefx.detectors import MODELS, Registry
+from bonefx import entries, inference
+from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.inference import Outcome
-from bonefx.ui.background import Tell, in_background
-from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
+from bonefx.ui.batch_run import ARCHIVE, BATCH_QUEUE, run_batch
+from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.operating import Cut
 from bonefx.ui.session import Workspace
-
-ARCHIVE = "bonefx-batch.zip"
-
-BATCH_QUEUE: dict[str, Any] = {"concurrency_id": "batches", "concurrency_limit": 2}
-"""Batches wait for each other, and for nobody else: between two images others have their turn."""
-
-
-def run_batch(
-    paths: Sequence[str],
-    cut: Cut,
-    archive: Path,
-    light: Callable[[batch.Row], Any],
-    registry: Registry,
-    store: MetricsStore,
-) -> Iterator[Any]:
-    """Run every model on all that the files hold; dropping the iterator ends it with the image in hand.
-
-    Args:
-        paths: image files and ZIP archives.
-        cut: from which score on there are detections.
-        archive: the ZIP file to write.
-        light: what is kept of a row, without its pixels.
-
-    Yields:
-        What is being done, in words; `light` of each row; None as a heartbeat.
-
-    Raises:
-        BoneFXError: the limits of a batch are exceeded, or it failed.
-    """
-    found = entries.collect([Path(path) for path in paths])
-
-    def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-        return cut.results(outcomes, store.report_for)[0]
-
-    def work(tell: Tell) -> None:
-        store.refresh(FIRST_ANSWER_SECONDS)  # so that all images get the same operating point
-        rows = batch.run(found, list(MODELS), answer, registry, tell, archive.parent)
-        with closing(batch.save_archive(rows, archive)) as saved:
-            for row in saved:
-                tell(light(row))
-
-    yield from in_background(work)
 
 
 def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Workspace) -> None:
@@ -90,9 +46,8 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
                 raise RequestError("There are no files. Send images, or a ZIP archive of them.")
             path = workspace.new_folder() / ARCHIVE
             results: list[dict[str, Any]] = []
-            for news in run_batch(files, cut, path, lambda row: row.results, registry, store):
-                if isinstance(news, tuple):
-                    results += news
+            found = entries.collect([Path(file) for file in files])
+            for _ in run_batch(found, cut, path, lambda row: results.extend(row.results), registry, store):
                 yield None  # between two values it can be cancelled
         except BoneFXError as error:
             raise gr.Error(str(error), print_exception=False) from error

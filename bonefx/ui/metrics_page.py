@@ -1,98 +1,153 @@
-"""What the Metrics tab says, as HTML: headline and sources; figures, tables, provenance and limits."""
+"""What the Metrics tab says first, as HTML: headline, large figures, curves, and what somebody brought."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report, summary
 from bonefx.evaluation.report import Report
+from bonefx.evaluation.summary import HEADLINE_RATE
 from bonefx.inference import CHOICES
-from bonefx.settings import NOTICE
 from bonefx.ui import plots, tables
-from bonefx.ui.axes import Look
+from bonefx.ui.metrics_shown import Shown, brought_series, compared, look_of, wrap
 from bonefx.ui.metrics_store import Entry, MetricsStore
-from bonefx.ui.tables import KINDS, RULES, Series, text
+from bonefx.ui.tables import RULES, Series, text
 
 InUse = Mapping[str, tuple[str, str, int]]
 """SHA-256, NMS mode and image size of each model that is in memory, by model id."""
 
+_ALIKE = "pictures like the training data"
+_OTHERS = "other hospitals' pictures"
 
-def top_html(store: MetricsStore, shown: Mapping[str, Entry], in_use: InUse) -> str:
-    """The headline, and for each model where its figures came from and whether its weights are theirs.
+
+def top_html(store: MetricsStore, shown: Shown, in_use: InUse) -> str:
+    """The headline, two large figures for each set of pictures, and in one line what they are about.
 
     Args:
         store: where the reports are from.
-        shown: of them those that are shown, by model id.
-        in_use: what they must belong to.
+        shown: what is shown.
+        in_use: what the reports must belong to.
     """
-    reports = [entry.report for entry in shown.values()]
-    first, *further = summary.headlines(reports) if reports else ["There are no such figures."]
-    items = []
-    for model_id, model in CHOICES.items():
-        entry = shown.get(model_id)
-        if entry is None and model_id == CONSENSUS.id:
-            continue  # whoever publishes metrics of the models need not publish any of it
-        said = _source(store, entry, _used(model_id, in_use)) if entry else "no such figures."
-        color = _look(model_id).color
-        items.append(f'<li style="--mark:{color}"><b>{escape(model.name)}:</b> {text(said)}</li>')
-    items += [f'<li class="problem">{escape(problem)}</li>' for problem in store.problems()]
+    reports = [entry.report for entry in shown.home.values()]
+    none = "There are no such figures."
+    said = _headline(shown) or summary.headline(*reports[:2]) if reports else none
+    sets = _large_figures(f"On {_ALIKE}", shown.home)
+    if sets:
+        sets += _large_figures(f"On {_OTHERS}", shown.away) or (
+            f'<section class="set none"><h3>On {_OTHERS}</h3><p>Nobody has measured these weights '
+            "there.</p></section>"
+        )
+    problems = "".join(f'<p class="problem">{escape(problem)}</p>' for problem in store.problems())
+    warnings = "".join(f'<p class="problem">{text(words)}</p>' for words in _warnings(shown))
     asking = "" if store.settled() else "<p role='status'>Asking the Hub for newer figures…</p>"
-    headline = f"<h2 class='headline'>{text(first)}</h2>"
-    headline += "".join(f"<p class='further'>{text(words)}</p>" for words in further)
-    return wrap(f"{headline}<ul class='sources'>{''.join(items)}</ul>{asking}")
-
-
-def body_html(
-    store: MetricsStore, shown: Mapping[str, Entry], rule: str, brought: Report | None = None
-) -> str:
-    """Figures, tables, provenance, limits and downloads.
-
-    Args:
-        store, shown: as in `top_html`.
-        rule: what counts as a hit. Where nobody has figures by it, another rule is taken, and that is said.
-        brought: the report of somebody's own predictions.
-    """
-    series = [
-        Series(CHOICES[model_id].name, entry.report, _look(model_id), store.place(entry))
-        for model_id, entry in shown.items()
-    ]
-    files = [(Path(entry.file).name, entry.report) for entry in shown.values()]
-    if brought:
-        series.append(Series(brought["detector"]["name"], brought, plots.BROUGHT, "scored here"))
-        files.append(("metrics_yours.json", brought))
-    if not series:
-        return ""
-    known = [key for key in (rule, *RULES) if any(each.report["froc"][key] for each in series)]
-    warnings = _warnings(series)
-    if known[0] != rule:
-        warnings.append(f"{RULES[rule]}: no such figures. Shown instead: {RULES[known[0]].lower()}.")
-    figures = [plots.froc(series, known[0]), *_differences(series, known[0])]
-    figures += [plots.per_class(series), plots.precision_recall(series)]
-    level = tables.image_level(series)
+    belongs = "".join(f"<p class='belongs'>{line}</p>" for line in _belonging(store, shown.home, in_use))
     return wrap(
-        "".join(f"<p class='problem'>{text(warning)}</p>" for warning in warnings)
-        + f"<div class='figures'>{''.join(figures)}</div>"
-        f"<h2>Summary</h2>{tables.summary(series)}"
-        + (f"<h2>Is there a fracture in the image at all?</h2>{level}" if level else "")
-        + f"<h2>Provenance</h2>{tables.provenance(series)}"
-        f"<h2>Limits of this evidence</h2><ul class='limits'>{_limits(series)}</ul>"
-        f"<h2>Download</h2><ul class='downloads'>{''.join(_download(*file) for file in files)}</ul>"
+        f"<h2 class='headline'>{text(said)}</h2>{warnings}{problems}<div class='sets'>{sets}</div>"
+        f"{belongs}{asking}"
     )
 
 
-def wrap(content: str) -> str:
-    """HTML in the dress of `static/metrics.css`."""
-    return f'<div class="metrics">{content}</div>'
+def curves_html(store: MetricsStore, shown: Shown, rule: str) -> str:
+    """The FROC curves, one figure for each set of pictures."""
+    home, away, by = shown.series(store), shown.series_away(store), shown.rule(rule)
+    if not home:
+        return ""
+    where = f"on {_ALIKE}" if away else ""
+    figures = plots.froc(home, by, away, where=where)
+    figures += plots.froc(away, by, home, key="froc-away", where=f"on {_OTHERS}")
+    instead = f"{RULES[rule]}: no such figures. Shown instead: {RULES[by].lower()}."
+    warning = "" if by == rule else f"<p class='problem'>{text(instead)}</p>"
+    return wrap(f"{warning}<div class='curves'>{figures}</div>")
 
 
-def _look(model_id: str) -> Look:
-    return plots.LOOKS.get(model_id, plots.FURTHER_MODEL)
+def brought_html(brought: Report, against: Sequence[Series]) -> str:
+    """What somebody's own predictions are worth, and how they differ from each model's.
+
+    Args:
+        brought: their report.
+        against: the models of the page. Who was not compared on the same resamples is said.
+    """
+    own = brought_series(brought)
+    sentences, figures = [summary.headline(brought)], []
+    for each in against:
+        points = compared(own, each, "any_fracture")
+        if points is None:
+            sentences.append(
+                f"{each.name}: no predictions of these weights travel with the app to compare with."
+            )
+            continue
+        sentences.append(_difference_in_words(each.name, points))
+        key = f"brought-{each.report['detector']['id']}"
+        figures.append(plots.difference(own, each, points, "any_fracture", key))
+    said = "".join(f"<p>{text(words)}</p>" for words in sentences)
+    return wrap(f"<div role='status'>{said}</div><div class='figures'>{''.join(figures)}</div>")
+
+
+def _point(entry: Entry) -> dict[str, Any] | None:
+    """Sensitivity at the headline's rate, by the first rule that the report has."""
+    rule = next((rule for rule in RULES if entry.report["froc"][rule]), None)
+    point = rule and report.operating_point(entry.report, HEADLINE_RATE, rule)
+    return point if point and point["sensitivity"] is not None else None
+
+
+def _headline(shown: Shown) -> str:
+    """One sentence on both sets of pictures; empty where there is only one."""
+    models = [model_id for model_id in shown.home if model_id in shown.away and model_id != CONSENSUS.id]
+    shares = [
+        [_point(entries[model_id]) for model_id in models] for entries in (shown.home, shown.away) if models
+    ]
+    if not shares or None in (*shares[0], *shares[1]):
+        return ""
+    (name, share), *others = zip((CHOICES[m].name for m in models), _shares(shares[0]), strict=True)
+    more = "".join(f", and {other} {each}" for other, each in others)
+    return (
+        f"On {_ALIKE}, {name} finds {share} of fractures{more}, at 1 false alarm per image; on {_OTHERS}, "
+        f"{' and '.join(_shares(shares[1]))}."
+    )
+
+
+def _shares(points: Sequence[dict[str, Any] | None]) -> list[str]:
+    return [f"{100 * point['sensitivity']:.0f} %" for point in points if point]
+
+
+def _large_figures(title: str, entries: Mapping[str, Entry]) -> str:
+    """A large figure for each model; empty where there is none."""
+    numbers = []
+    for model_id, entry in entries.items():
+        point = _point(entry)
+        if point is None or model_id == CONSENSUS.id:
+            continue
+        interval = ""
+        if point["interval"]:
+            low, high = point["interval"]
+            interval = f"{100 * low:.0f} to {100 * high:.0f} %"
+        numbers.append(
+            f'<div class="number" style="--mark:{look_of(model_id).color}">'
+            f"<dt>{escape(CHOICES[model_id].name)}</dt>"
+            f"<dd><strong>{text(*_shares([point]))}</strong> {text(interval)}</dd></div>"
+        )
+    if not numbers:
+        return ""
+    dataset = next(iter(entries.values())).report["dataset"]
+    of = (
+        f"of {tables.count(dataset['boxes'])} fractures in {tables.count(dataset['images'])} images "
+        f"({dataset['name']}, {dataset['split']}), at 1 false alarm per image, with 95 % intervals"
+    )
+    return (
+        f'<section class="set"><h3>{escape(title)}</h3><dl>{"".join(numbers)}</dl><p>{text(of)}</p></section>'
+    )
+
+
+def _belonging(store: MetricsStore, entries: Mapping[str, Entry], in_use: InUse) -> Iterator[str]:
+    """Whether the figures are those of the weights in use; models of which the same is true share a line."""
+    said: dict[str, list[str]] = {}
+    for model_id, entry in entries.items():
+        said.setdefault(_belongs(store, entry, _used(model_id, in_use)), []).append(CHOICES[model_id].name)
+    for words, names in said.items():
+        yield text(words) if len(said) == 1 else f"<b>{escape(', '.join(names))}:</b> {text(words)}"
 
 
 def _used(model_id: str, in_use: InUse) -> tuple[Any, Any, Any] | None:
@@ -105,74 +160,44 @@ def _used(model_id: str, in_use: InUse) -> tuple[Any, Any, Any] | None:
     return sha256, nms, image_size
 
 
-def _source(store: MetricsStore, entry: Entry, used: tuple[Any, Any, Any] | None) -> str:
-    note = f" {entry.note}" if entry.note else ""
-    return f"{KINDS[entry.report['kind']]}; {store.where(entry)}.{note} {_belongs(store, entry, used)}"
-
-
 def _belongs(store: MetricsStore, entry: Entry, used: tuple[Any, Any, Any] | None) -> str:
-    """Whether the figures are those of the weights in use."""
     if used is None:
-        who = "Not all of its models are" if entry.model == CONSENSUS.id else "The model is not"
-        return f"{who} loaded yet, so it is not known whether these figures are those of its weights."
+        return "Not loaded yet, so it is not known whether these figures are those of the weights in use."
     if entry.applies_to(*used):
         return "These are the figures of the weights in use."
     said = "These are the figures of other weights than those in use."
     if not entry.report["detector"]["members"]:
         said = "The report does not name its weights, so nobody can tell whether they are those in use."
     better = store.find(entry.model, *used)
-    hashes = [used[0]] if isinstance(used[0], str) else used[0]
-    weights = f"the weights in use (SHA-256 {', '.join(f'{sha256[:12]}…' for sha256 in hashes)})"
     if better is None:
-        return f"{said} No figures are known of {weights}."
-    return f"{said} Those of {weights} are {store.place(better)}."
+        return f"{said} No figures are known of the weights in use."
+    return f"{said} Those of the weights in use are {store.place(better)}."
 
 
-def _warnings(series: Sequence[Series]) -> list[str]:
+def _warnings(shown: Shown) -> list[str]:
     """Why these figures must not be compared with one another."""
-    if any(each.report["kind"] == "reported" for each in series):
+    reports = [entry.report for entry in shown.home.values()]
+    reports += [shown.brought] if shown.brought else []
+    if any(each["kind"] == "reported" for each in reports):
         return [
             "Reported figures were not measured by one protocol: do not compare them with measured ones, "
             "nor one model's with the other's."
         ]
-    if len({each.report["dataset"]["sha256"] for each in series}) > 1:
+    if len({each["dataset"]["sha256"] for each in reports}) > 1:
         return ["These figures were measured on different data: do not compare them."]
     return []
 
 
-def _differences(series: Sequence[Series], rule: str) -> Iterator[str]:
-    """A figure for each two models that were compared on the same resamples."""
-    for first, second in combinations(series, 2):
-        for comparison in first.report["comparisons"]:
-            if comparison["detector"] == second.report["detector"]:
-                key = f"difference-{first.report['detector']['id']}-{second.report['detector']['id']}"
-                yield plots.difference(first, second, comparison["froc"][rule], rule, key)
-
-
-def _limits(series: Sequence[Series]) -> str:
-    datasets = {
-        f"{tables.count(dataset['images'])} images with {tables.count(dataset['boxes'])} boxes "
-        f"({dataset['name']}, {dataset['split']})"
-        for dataset in (each.report["dataset"] for each in series)
-    }
-    sentences = [
-        f"One split of one public data set: {'; '.join(sorted(datasets))}. What the models do on images from "
-        "another hospital, device or country is not known.",
-        "The data set names no patients: images of one person may be in training and in validation, which "
-        "flatters every figure.",
-        "The training part holds augmented copies of its images, which add no patients.",
-        "The labels are noisy: plates and screws often lie inside boxes, healed fractures do not, and nobody "
-        "knows of a second reading.",
-        "Some classes have few boxes. Intervals are about the choice of these images only, and know nothing "
-        "of the points above.",
-        NOTICE,
-    ]
-    return "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
-
-
-def _download(name: str, content: Report) -> str:
-    """A link that holds the file itself: the server keeps nothing for it, and it never expires."""
-    data = base64.b64encode(report.dumps(content).encode()).decode()
-    return (
-        f'<li><a download="{escape(name)}" href="data:application/json;base64,{data}">{escape(name)}</a></li>'
+def _difference_in_words(name: str, points: Sequence[dict[str, Any]]) -> str:
+    point = next(point for point in points if point["fp_per_image"] == HEADLINE_RATE)
+    if not point["interval"]:
+        return f"Against {name}: the data set has no fracture."
+    low, high = (round(100 * limit) for limit in point["interval"])
+    points_more = round(100 * point["difference"])
+    more = f"{abs(points_more)} percentage points {'more' if points_more >= 0 else 'fewer'} found"
+    chance = (
+        "may be chance"
+        if point["interval"][0] <= 0 <= point["interval"][1]
+        else "is more than chance explains"
     )
+    return f"Against {name}, at 1 false alarm per image: {more} ({low} to {high}); the difference {chance}."

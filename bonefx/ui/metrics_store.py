@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import product
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from bonefx.consensus import CONSENSUS, Consensus
@@ -30,6 +31,9 @@ _log = logging.getLogger(__name__)
 REFRESH_SECONDS = 300.0
 """How old the Hub's answer may become while somebody looks."""
 
+HOME, ELSEWHERE = "", "FracAtlasUpper"
+"""Folders of reports: on pictures like the training data, and on those of other hospitals."""
+
 FIRST_ANSWER_SECONDS = 20.0
 """How long the API waits for the Hub's first answer; the Hub's own deadlines are shorter."""
 
@@ -43,6 +47,7 @@ class Entry:
         report: as `bonefx.evaluation.report` reads it.
         source: `hub` or `packaged`.
         file: the file's name.
+        folder: `HOME` or `ELSEWHERE`.
         repo, revision: Hub repository and full commit SHA; None for a packaged file.
         fetched: when the Hub confirmed it, on the store's clock; None where it did not.
         note: why it is not the Hub's newest, in sentences; empty where it is, or the Hub was not asked yet.
@@ -52,6 +57,7 @@ class Entry:
     report: Report
     source: Literal["hub", "packaged"]
     file: str
+    folder: str = HOME
     repo: str | None = None
     revision: str | None = None
     fetched: float | None = None
@@ -91,23 +97,24 @@ class MetricsStore:
         # What these hold is replaced, never changed, so that reading it takes no lock.
         self._packaged: tuple[Entry, ...] | None = None
         self._problems: tuple[str, ...] = ()
-        self._hub: dict[str, Entry | str] = {}  # by model: its entry, or why there is none
+        # By folder and model: its entry, or why there is none.
+        self._hub: dict[tuple[str, str], Entry | str] = {}
         self._checked: float | None = None
         self._idle = threading.Event()
         self._idle.set()
 
-    def current(self) -> dict[str, Entry]:
+    def current(self, folder: str = HOME) -> dict[str, Entry]:
         """By model id, the report to show: the Hub's, else the packaged. A model without any is left out.
 
         Never waits for the Hub, but has it asked in the background when its last answer is old.
         """
-        return {model_id: entries[0] for model_id in CHOICES if (entries := self._of(model_id))}
+        return {model_id: entries[0] for model_id in CHOICES if (entries := self._of(model_id, folder))}
 
-    def packaged(self, kind: str) -> dict[str, Entry]:
+    def packaged(self, kind: str, folder: str = HOME) -> dict[str, Entry]:
         """By model id, the packaged report that is `measured` or `reported`. Who has none is left out."""
         found: dict[str, Entry] = {}
         for entry in self._read_packaged():
-            if entry.report["kind"] == kind:
+            if (entry.report["kind"], entry.folder) == (kind, folder):
                 found.setdefault(entry.model, entry)
         return found
 
@@ -122,14 +129,22 @@ class MetricsStore:
         sha256: str | Sequence[str],
         nms: str | Sequence[str],
         image_size: int | Sequence[int],
+        folder: str = HOME,
     ) -> Entry | None:
         """The report, of any source, of these weights when they are run this way.
 
-        For the consensus, each argument is a sequence with one entry for each member.
+        For the consensus, each argument but the folder is a sequence with one entry for each member.
         """
-        return next((e for e in self._of(model_id) if e.applies_to(sha256, nms, image_size)), None)
+        entries = self._of(model_id, folder)
+        return next((e for e in entries if e.applies_to(sha256, nms, image_size)), None)
 
-    def report_for(self, outcome: Outcome, wait: float = 0.0) -> Report | None:
+    def elsewhere(self, entry: Entry) -> Entry | None:
+        """The report on other hospitals' pictures of the very weights that a report is about."""
+        members = entry.report["detector"]["members"]
+        used = zip(*((m["sha256"], m["nms"], m["image_size"]) for m in members), strict=True)
+        return self.find(entry.model, *used, ELSEWHERE) if members else None
+
+    def report_for(self, outcome: Outcome, wait: float = 0.0, folder: str = HOME) -> Report | None:
         """The report that belongs to an outcome's weights, NMS mode and image size; None without one.
 
         Where none is known but the Hub is being asked, it waits for that up to `wait` seconds.
@@ -140,12 +155,12 @@ class MetricsStore:
             return None
         facts = [(each["weights"]["sha256"], each["nms"], each["image_size"]) for each in used]
         used_this_way = tuple(zip(*facts, strict=True))
-        entry = self.find(outcome.model, *used_this_way)
+        entry = self.find(outcome.model, *used_this_way, folder)
         if entry is None and wait and self.settled(wait):
-            entry = self.find(outcome.model, *used_this_way)
+            entry = self.find(outcome.model, *used_this_way, folder)
         return entry.report if entry else None
 
-    def to_records(self) -> list[dict[str, Any]]:
+    def to_records(self, folder: str = HOME) -> list[dict[str, Any]]:
         """The reports that are shown, with where each came from, as plain values for the API.
 
         Waits for the Hub once, when it has never been asked before.
@@ -163,7 +178,7 @@ class MetricsStore:
                 "note": entry.note,
                 "report": entry.report,
             }
-            for entry in self.current().values()
+            for entry in self.current(folder).values()
         ]
 
     def place(self, entry: Entry) -> str:
@@ -197,17 +212,17 @@ class MetricsStore:
         return self._idle.wait(wait)
 
     @property
-    def ground_truth(self) -> Path | None:
-        """The packaged ground truth, to score predictions against; None where none travels with the app."""
-        path = Store(self._folder / PREDICTIONS).ground_truth
-        return path if path.is_file() else None
+    def predictions(self) -> Store | None:
+        """The packaged ground truth and predictions; None where no ground truth travels with the app."""
+        kept = Store(self._folder / PREDICTIONS)
+        return kept if kept.ground_truth.is_file() else None
 
-    def _of(self, model_id: str) -> list[Entry]:
+    def _of(self, model_id: str, folder: str) -> list[Entry]:
         """All of a model: the Hub's, then the packaged, what was measured before what was reported."""
         if self._checked is None or self._clock() - self._checked >= self._refresh_seconds:
             self.refresh()
-        hub = self._hub.get(model_id, "")
-        own = [entry for entry in self._read_packaged() if entry.model == model_id]
+        hub = self._hub.get((folder, model_id), "")
+        own = [e for e in self._read_packaged() if (e.model, e.folder) == (model_id, folder)]
         if isinstance(hub, Entry):
             return [hub, *own]
         return [replace(entry, note=hub) for entry in own]
@@ -220,17 +235,17 @@ class MetricsStore:
 
     def _load_packaged(self) -> None:
         entries, problems = [], []
-        for spec in CHOICES.values():
+        for folder, spec in product((HOME, ELSEWHERE), CHOICES.values()):
             for name in self._names(spec):
-                path = self._folder / name
+                path = self._folder / folder / name
                 if not path.is_file():
                     continue
                 try:
                     found = report.read(path, spec.id, spec.name)
                 except MetricsError as error:
-                    problems.append(f"The packaged {name} is not used. {error}")
+                    problems.append(f"The packaged {PurePosixPath(folder, name)} is not used. {error}")
                 else:
-                    entries.append(Entry(spec.id, found, "packaged", name))
+                    entries.append(Entry(spec.id, found, "packaged", name, folder))
         self._packaged, self._problems = tuple(entries), tuple(problems)
 
     def _names(self, spec: ModelSpec | Consensus) -> list[str]:
@@ -241,28 +256,29 @@ class MetricsStore:
 
     def _ask_hub(self) -> None:
         try:
-            for spec in CHOICES.values():
+            for folder, spec in product((HOME, ELSEWHERE), CHOICES.values()):
                 try:
-                    answer: Entry | str = self._fetch(spec)
+                    answer: Entry | str = self._fetch(spec, folder)
                 except BoneFXError as error:
                     answer = str(error)
                 except Exception as error:  # the file is others', and the next models' must be asked for
                     _log.error("metrics of %s could not be read", spec.name, exc_info=error)
                     answer = f"The Hub's file cannot be read ({type(error).__name__}); the log has details."
-                self._hub = {**self._hub, spec.id: answer}
+                self._hub = {**self._hub, (folder, spec.id): answer}
             self._load_packaged()  # whoever evaluates beside a running app sees the new figures too
         finally:
             self._checked = self._clock()
             self._idle.set()
 
-    def _fetch(self, spec: ModelSpec | Consensus) -> Entry:
+    def _fetch(self, spec: ModelSpec | Consensus, folder: str) -> Entry:
         """The Hub's report of a model.
 
         Raises:
             SourceError: the Hub does not give it.
             MetricsError: it gives a file that is no report of this model.
         """
-        file = fetch_metrics(self._settings, spec.metrics_filename(self._settings))
+        name = PurePosixPath(folder, spec.metrics_filename(self._settings))
+        file = fetch_metrics(self._settings, str(name))
         place = f"{file.file} of {file.repo}, commit {file.revision[:7]}, is not used"
         try:
             found = report.read(file.path, spec.id, spec.name)
@@ -276,6 +292,7 @@ class MetricsStore:
             found,
             "hub",
             file.file,
+            folder,
             file.repo,
             file.revision,
             None if file.note else self._clock(),

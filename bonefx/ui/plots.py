@@ -38,15 +38,27 @@ _HIT = {
 _LOWEST, _HIGHEST = min(RATES), max(RATES)
 
 
-def froc(series: Sequence[Series], rule: str) -> str:
-    """Sensitivity against false positives per image; empty where no report has a curve by the rule."""
-    drawn = [each for each in series if (each.report["froc"][rule] or {}).get("curve")]
+def froc(
+    series: Sequence[Series], rule: str, beside: Sequence[Series] = (), *, key: str = "froc", where: str = ""
+) -> str:
+    """Sensitivity against false positives per image; empty where no report has a curve by the rule.
+
+    Args:
+        series: one a curve.
+        rule: what counts as a hit.
+        beside: what another such figure shows: the two have one scale.
+        key: makes the figure's ids, one a page.
+        where: on which pictures, for the title.
+    """
+    drawn = [each for each in series if _has_curve(each, rule)]
     if not drawn:
         return ""
     figures = [each.report["froc"][rule] for each in drawn]
-    shares = [share for figure in figures for share in figure["curve"]["sensitivity"]]
-    limits = [share for figure in figures if figure["band"] for share in figure["band"]["high"]]
-    steps = nice_steps(shares + limits)
+    limits = [share for figure in figures for share in _limits_of(figure)]
+    scaled = [each.report["froc"][rule] for each in (*drawn, *beside) if _has_curve(each, rule)]
+    steps = nice_steps(
+        share for figure in scaled for share in (*figure["curve"]["sensitivity"], *_limits_of(figure))
+    )
     ticks = tuple((step, f"{100 * step:.0f} %") for step in steps)
     axes = Axes(_rate_axis(), Axis(0, steps[-1], ticks, "Fractures found"))
     for each, figure in zip(drawn, figures, strict=True):
@@ -68,12 +80,12 @@ def froc(series: Sequence[Series], rule: str) -> str:
     words += [f"{each.name} has no curve by this rule." for each in series if each not in drawn]
     rows = [(name, *(_point(figure, rate) for figure in figures)) for rate, name in RATES.items()]
     return _figure(
-        "froc",
-        "Fractures found, against false alarms (FROC)",
-        legend((each.look, each.name) for each in drawn) + axes.html(_ids("froc")),
+        key,
+        f"Fractures found, against false alarms{f', {where}' if where else ''} (FROC)",
+        legend((each.look, each.name) for each in drawn) + axes.html(_ids(key)),
         words,
         table(
-            f"Operating points: {RULES[rule].lower()}",
+            f"Operating points{f', {where}' if where else ''}: {RULES[rule].lower()}",
             ("False alarms per image", *(each.name for each in drawn)),
             rows,
         ),
@@ -198,6 +210,14 @@ def precision_recall(series: Sequence[Series]) -> str:
     )
 
 
+def _has_curve(series: Series, rule: str) -> bool:
+    return bool((series.report["froc"][rule] or {}).get("curve"))
+
+
+def _limits_of(figure: dict[str, Any]) -> Sequence[float]:
+    return figure["band"]["high"] if figure["band"] else ()
+
+
 def _rate_axis() -> Axis:
     return Axis(_LOWEST, _HIGHEST, tuple(RATES.items()), "False alarms per image", log=True)
 
@@ -273,7 +293,7 @@ def _figure(key: str, title: str, picture: str, words: Sequence[str], numbers: s
     # table must not be hidden.
     return (
         f'<figure id="metrics-{key}" aria-labelledby="metrics-{key}-title">'
-        f'<h3 id="metrics-{key}-title">{escape(title)}</h3>{picture}'
-        f'<figcaption id="metrics-{key}-words">{text(" ".join(words))}</figcaption>'
-        f"<details><summary>The numbers as a table</summary>{numbers}</details></figure>"
+        f'<h3 id="metrics-{key}-title">{escape(title)}</h3><div>{picture}</div>'
+        f'<figcaption><p id="metrics-{key}-words">{text(" ".join(words))}</p>'
+        f"<details><summary>The numbers as a table</summary>{numbers}</details></figcaption></figure>"
     )

@@ -154,7 +154,7 @@ def provenance(series: Sequence[Series]) -> str:
     """All it takes to repeat the figures."""
     facts = [_facts(each) for each in series]
     rows = [(name, *(fact[name] for fact in facts)) for name in facts[0]]
-    return table("Where the figures come from", ("", *(each.name for each in series)), rows)
+    return table("All it takes to repeat them", ("Fact", *(each.name for each in series)), rows)
 
 
 def _facts(series: Series) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import compare, consensus, report, score
 from bonefx.evaluation.store import Store
+from bonefx.ui.metrics_store import ELSEWHERE
 from tests.evaluation import toy
 
 FRCNN, YOLO = "faster-rcnn", "yolo"
@@ -81,3 +82,30 @@ def package(folder: Path, *, ground_truth: bool = True, with_consensus: bool = F
     if ground_truth:
         Store(folder / "predictions").write_ground_truth(DATASET)
     return folder
+
+
+def package_elsewhere(folder: Path, sha256: str | None = None) -> None:
+    """Write reports of another data set beside packaged ones: 20 % and 10 % of the fractures are found.
+
+    Args:
+        folder: as `package` wrote it.
+        sha256: of the weights, in place of their own.
+    """
+    dataset = toy.dataset([[(i % 5, BOX)] for i in range(50)] + [[]] * 50)
+    (folder / ELSEWHERE).mkdir()
+    for model_id, found, name in ((FRCNN, 10, "metrics_frcnn.json"), (YOLO, 5, "metrics_yolo.json")):
+        results = toy.results([(i, i % 5, BOX, 0.9 - i / 100) for i in range(found)])
+        about = detector(model_id)
+        if sha256:
+            about["members"][0]["sha256"] = sha256
+        made = report.build(
+            dataset, score(dataset, results), about, created="2026-11-01T00:00:00Z", versions={}
+        )
+        report.write(made, folder / ELSEWHERE / name)
+
+
+def package_predictions(folder: Path) -> None:
+    """Write what the models' reports were made of beside packaged ones."""
+    kept = Store(folder / "predictions")
+    for model_id, made in ((FRCNN, STRONG), (YOLO, WEAK)):
+        kept.write_run(model_id, toy.results(made), {}, detector(model_id), {})

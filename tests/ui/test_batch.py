@@ -12,12 +12,13 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 from playwright.sync_api import expect
 
 from bonefx import entries
 from bonefx.detectors import MODELS, Registry
 from bonefx.settings import NOTICE, Settings, packaged
-from tests.browser import open_browser, record_errors, record_requests, serious_violations, serve
+from tests.browser import open_browser, record_errors, record_requests, serve, violations
 
 EVIL = "<img src=x onerror=window.hacked=1>.png"
 
@@ -87,10 +88,19 @@ def open_page(browser, address):
         context.close()
 
 
-def run_batch(page, *paths: Path) -> None:
+def choose(page, *paths: Path) -> None:
     page.set_input_files("#batch-files input[type=file]", [str(path) for path in paths])
-    expect(page.locator("#batch-status")).to_contain_text("Ready to run: ", timeout=30_000)
-    page.get_by_role("button", name="Run on all files").click()
+    expect(page.locator("#batch h2")).to_contain_text("Ready to run: ", timeout=30_000)
+
+
+def run_batch(page, *paths: Path) -> None:
+    choose(page, *paths)
+    page.get_by_role("button", name="Run", exact=True).click()
+
+
+def names(page) -> list[str]:
+    """Of the images that the table shows, from top to bottom."""
+    return page.locator("#batch tbody tr .name").all_inner_texts()
 
 
 # --- the page ----------------------------------------------------------------------------------------------
@@ -100,42 +110,49 @@ def test_from_files_to_table_and_archive(open_page, address, mixed, tmp_path):
     page = open_page()
     requests, errors = record_requests(page), record_errors(page)
     run_batch(page, mixed, packaged("examples") / "wrist-1.png")
-    status = page.locator("#batch-status")
-    expect(status).to_contain_text(re.compile(r"\d of 4: "), timeout=60_000)
-    expect(status).to_contain_text("Done: 4 files. 1 of them", timeout=240_000)
+    title = page.locator("#batch h2")
+    expect(title).to_contain_text(re.compile(r"\d of 4 images done"), timeout=60_000)
+    expect(page.locator("#batch .under-way")).to_contain_text(re.compile(r"\d of 4: "))
+    expect(title).to_contain_text("Done: 4 files. 1 of them", timeout=240_000)
+    expect(page.locator("#batch [role=status]")).to_contain_text("Done: 4 files.")
 
-    table = page.locator("#batch-results table")
+    table = page.locator("#batch table")
     expect(table.locator("thead th[scope=col]")).to_have_count(1 + len(MODELS))
     rows = table.locator("tbody tr")
     expect(rows).to_have_count(4)
     expect(rows.nth(0).locator("th[scope=row]")).to_contain_text("mixed.zip/arms/elbow-1.png")
-    picture = rows.nth(1).get_by_alt_text("Thumbnail of mixed.zip/arms/humerus-2.dcm")
-    assert picture.evaluate("image => image.naturalHeight") == 96
+    assert rows.nth(1).locator("img").evaluate("image => image.naturalHeight") == 144
     expect(rows.nth(2)).to_contain_text(EVIL)
     expect(rows.nth(2).locator("td")).to_have_count(1)
     expect(rows.nth(2).locator("td")).to_contain_text("not an image")
     for cell in rows.nth(3).locator("td").all():
-        expect(cell).to_contain_text(re.compile(r"\d+ best 0\.\d\d, [a-z]|no detection above the threshold"))
-    results = page.locator("#batch-results")
-    expect(results).to_contain_text(NOTICE)
-    expect(results).to_contain_text("Demo weights.")
-    expect(results.locator(".made-by li")).to_have_count(2)  # one a model: the same threshold for all images
+        expect(cell).to_contain_text(
+            re.compile(r"\d+\s*best 0\.\d\d, [a-z]|no detection above the threshold")
+        )
+    # Thumbnails carry their boxes: as many as the cells count.
+    counts = [int(text) for text in rows.nth(3).locator("td strong").all_inner_texts()]
+    assert rows.nth(3).locator(".thumb rect").count() == sum(counts) > 0
+    batch = page.locator("#batch")
+    expect(batch).to_contain_text(NOTICE)
+    expect(batch).to_contain_text("Demo weights, not the published models.")
+    # One line a model: the same threshold for all images.
+    expect(batch.locator("[data-part=made-by] li")).to_have_count(2)
     assert page.evaluate("window.hacked") is None
     assert "no fracture" not in page.inner_text("body").lower()
 
     with page.expect_download() as download:
-        page.locator("#batch-download").click()
+        page.get_by_role("link", name="Download all (ZIP)").click()
     path = tmp_path / "all.zip"
     download.value.save_as(path)
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+        members = archive.namelist()
         saved = json.loads(archive.read("results.json"))
-    assert names[:3] == [
+    assert members[:3] == [
         "annotated/001-elbow-1.png",
         "annotated/002-humerus-2.png",
         "annotated/004-wrist-1.png",
     ]
-    assert len(saved["results"]) == 4 * len(MODELS)
+    assert (len(saved["results"]), saved["complete"]) == (4 * len(MODELS), True)
     assert {each["operating_point"]["fp_per_image"] for each in saved["results"] if "error" not in each} == {
         1.0
     }
@@ -144,47 +161,128 @@ def test_from_files_to_table_and_archive(open_page, address, mixed, tmp_path):
 
     assert page.request.get(download.value.url).ok
     page.get_by_role("button", name="Delete these files now").click()
-    expect(status).to_contain_text("Deleted.")
+    expect(title).to_contain_text("Deleted.")
     expect(rows).to_have_count(0)
-    expect(page.locator("#batch-download")).to_be_hidden()
+    expect(page.get_by_role("link", name="Download all (ZIP)")).to_be_hidden()
     assert not page.request.get(download.value.url).ok
 
 
-def test_a_batch_can_be_cancelled_and_another_one_run(open_page, many):
+def test_the_table_is_filtered_and_sorted_by_mouse_and_keyboard(open_page, tmp_path):
+    page = open_page()
+    blank = tmp_path / "blank.png"
+    Image.new("L", (300, 300), 90).save(blank)
+    bad = tmp_path / "a bad one.png"
+    bad.write_bytes(b"no image")
+    examples = packaged("examples")
+    given = [examples / "wrist-2.png", bad, examples / "elbow-1.png", blank, examples / "elbow-2.png"]
+    run_batch(page, *given)
+    expect(page.locator("#batch h2")).to_contain_text("Done: 5 files", timeout=240_000)
+    assert names(page) == [path.name for path in given]
+
+    filters = page.get_by_role("group", name="Which images are shown")
+    counts = dict(text.rsplit(" ", 1) for text in filters.get_by_role("button").all_inner_texts())
+    assert (counts["All"], counts["Nothing found"], counts["Failed"]) == ("5", "1", "1")
+    assert counts["Found"] == "3"
+    for name, shown in (("Nothing found", ["blank.png"]), ("Failed", ["a bad one.png"])):
+        button = filters.get_by_role("button", name=name)
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        assert names(page) == shown
+    # Where only one model finds something, they differ. The keyboard does what the mouse does.
+    filters.get_by_role("button", name="Models differ").focus()
+    page.keyboard.press("Enter")
+    differ = names(page)
+    for row in page.locator("#batch tbody tr").all():
+        assert row.locator(".none").count() == 1 or row.locator("td strong").count() == 2
+    assert len(differ) == int(counts["Models differ"])
+    assert set(differ) < {"wrist-2.png", "elbow-1.png", "elbow-2.png"}
+    filters.get_by_role("button", name="All").click()
+
+    heads = page.locator("#batch thead th")
+    assert [head.get_attribute("aria-sort") for head in heads.all()] == ["none", "none", "none"]
+    heads.nth(0).get_by_role("button").click()
+    expect(heads.nth(0)).to_have_attribute("aria-sort", "ascending")
+    assert names(page) == sorted(path.name for path in given)
+    heads.nth(2).get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(heads.nth(2)).to_have_attribute("aria-sort", "descending")
+    expect(heads.nth(0)).to_have_attribute("aria-sort", "none")
+    cells = page.locator("#batch tbody td:nth-child(3)").all_inner_texts()
+    scores = [float(score) for score in re.findall(r"best (0\.\d+)", " ".join(cells))]
+    assert scores == sorted(scores, reverse=True) != []
+    assert names(page)[-1] == "a bad one.png"  # without a result: below those that found nothing
+    page.keyboard.press("Enter")  # the focus has stayed where it was
+    expect(heads.nth(2)).to_have_attribute("aria-sort", "ascending")
+    assert names(page)[0] == "a bad one.png"
+
+
+def test_a_cancelled_batch_keeps_what_is_finished_and_another_one_can_be_run(open_page, many, tmp_path):
     page = open_page()
     run_batch(page, many)
-    status = page.locator("#batch-status")
-    expect(status).to_contain_text(re.compile(r"[2-9] of 200: "), timeout=120_000)
-    page.get_by_role("button", name="Cancel the batch").click()
-    expect(status).to_contain_text("Cancelled.")
+    title = page.locator("#batch h2")
+    expect(title).to_contain_text(re.compile(r"[2-9] of 200 images done"), timeout=120_000)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(title).to_contain_text(re.compile(r"Cancelled after \d+ of 200\."), timeout=60_000)
+    finished = int(re.search(r"after (\d+)", title.inner_text())[1])
+    assert 2 <= finished < 100
+    expect(page.locator("#batch tbody tr")).to_have_count(finished)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all (ZIP)").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        saved = json.loads(archive.read("results.json"))
+    assert (len(saved["results"]), saved["complete"]) == (finished * len(MODELS), False)
     page.wait_for_timeout(1000)
-    expect(status).to_contain_text("Cancelled.")  # nothing goes on behind it
-    page.reload()
+    expect(title).to_contain_text("Cancelled after")  # nothing goes on behind it
+
     run_batch(page, packaged("examples") / "wrist-2.png")
-    expect(status).to_contain_text("Done: 1 file.", timeout=60_000)  # 200 images would take longer
+    expect(title).to_contain_text("Done: 1 file.", timeout=60_000)  # 200 images would take longer
+    assert names(page) == ["wrist-2.png"]
 
 
 def test_what_cannot_be_a_batch_is_said_at_once(open_page, tmp_path):
     page = open_page()
-    run = page.get_by_role("button", name="Run on all files")
+    run = page.get_by_role("button", name="Run", exact=True)
     expect(run).to_be_disabled()
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
         pass
     page.set_input_files("#batch-files input[type=file]", str(tmp_path / "empty.zip"))
-    expect(page.locator("#batch-status [role=alert]")).to_contain_text("There is no file", timeout=30_000)
+    expect(page.locator("#batch [role=alert]")).to_contain_text("There is no file", timeout=30_000)
     expect(run).to_be_disabled()
+
+
+def test_one_score_for_all_in_place_of_a_price(open_page):
+    page = open_page()
+    choose(page, packaged("examples") / "wrist-1.png")
+    expect(page.locator("#batch output")).to_have_text("about 1 false alarm per image, for both models")
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#batch output")).to_have_text("about 2 false alarms per image, for both models")
+    page.get_by_text("By score").click()
+    page.get_by_label("Lowest score").fill("2")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#batch [role=alert]")).to_contain_text("from 0 to 1", timeout=30_000)
+    page.get_by_label("Lowest score").fill("0.02")
+    page.get_by_role("button", name="Run again", exact=True).click()
+    expect(page.locator("#batch h2")).to_contain_text("Done: 1 file.", timeout=120_000)
+    page.locator("#batch summary", has_text="Details").click()
+    for line in page.locator("#batch [data-part=made-by] li").all():
+        expect(line).to_contain_text("scores from 0.02")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_nothing_serious_for_axe_and_no_sideways_scrolling(open_page, mixed, width, theme):
+def test_nothing_for_axe_and_no_sideways_scrolling(open_page, mixed, width, theme):
     page = open_page(width, theme)
     run_batch(page, mixed)
-    expect(page.locator("#batch-status")).to_contain_text("Done", timeout=120_000)
-    assert serious_violations(page, "body") == []
+    expect(page.locator("#batch h2")).to_contain_text("Done", timeout=120_000)
+    page.locator("#batch summary", has_text="Details").click()
+    assert violations(page, "#batch") == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
-    scroller = page.locator("#batch-results .scroller")
+    scroller = page.locator("#batch .scroller")
     assert scroller.evaluate("each => each.scrollWidth <= each.clientWidth + 1")
+    if width == 390:
+        heights = "all => all.map((each) => each.getBoundingClientRect().height)"
+        assert min(page.locator("#batch :is(button, a):visible").evaluate_all(heights)) >= 40
 
 
 # --- the endpoint ------------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def test_a_folder_with_a_broken_file_and_with_none(tmp_path):
     (tmp_path / "metrics_yolo.json").write_text("{}")
     store = MetricsStore(Settings(hub=False), folder=tmp_path)
     assert store.current() == {}
-    assert store.ground_truth is None
+    assert store.predictions is None
     assert len(store.problems()) == 1
     assert "The packaged metrics_yolo.json is not used. " in store.problems()[0]
 

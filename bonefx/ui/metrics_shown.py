@@ -1,0 +1,83 @@
+"""Which metrics reports are shown, and how each looks: what all parts of the Metrics tab share."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from bonefx.evaluation.report import Report
+from bonefx.inference import CHOICES
+from bonefx.ui import plots
+from bonefx.ui.axes import Look
+from bonefx.ui.metrics_store import Entry, MetricsStore
+from bonefx.ui.tables import RULES, Series
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The reports that the page shows.
+
+    Attributes:
+        home: by model id, on pictures like the training data.
+        away: of the same weights, on other hospitals' pictures; empty where nobody measured that.
+        brought: the report of somebody's own predictions.
+    """
+
+    home: Mapping[str, Entry]
+    away: Mapping[str, Entry]
+    brought: Report | None = None
+
+    @classmethod
+    def of(cls, store: MetricsStore, home: Mapping[str, Entry], brought: Report | None = None) -> Shown:
+        """These reports, with those of the same weights on other hospitals' pictures."""
+        away = {model_id: store.elsewhere(entry) for model_id, entry in home.items()}
+        return cls(home, {model_id: entry for model_id, entry in away.items() if entry}, brought)
+
+    def series(self, store: MetricsStore) -> list[Series]:
+        """As figures show it: pictures like the training data, somebody's own predictions last."""
+        found = [_series(store, entry) for entry in self.home.values()]
+        return [*found, brought_series(self.brought)] if self.brought else found
+
+    def series_away(self, store: MetricsStore) -> list[Series]:
+        """The same on other hospitals' pictures."""
+        return [_series(store, entry) for entry in self.away.values()]
+
+    def rule(self, wanted: str) -> str:
+        """The wanted rule of what counts as a hit, or where nobody has figures by it, another."""
+        reports = [entry.report for entry in self.home.values()]
+        return next((key for key in (wanted, *RULES) if any(r["froc"][key] for r in reports)), wanted)
+
+
+def brought_series(brought: Report) -> Series:
+    """Somebody's own predictions as figures show them."""
+    return Series(brought["detector"]["name"], brought, plots.BROUGHT, "scored here")
+
+
+def compared(first: Series, second: Series, rule: str) -> list[dict[str, Any]] | None:
+    """The points of the comparison of two on the same resamples; None where nobody made it."""
+    for comparison in first.report["comparisons"]:
+        if comparison["detector"] == second.report["detector"]:
+            return comparison["froc"][rule]
+    return None
+
+
+def wrap(content: str) -> str:
+    """HTML in the dress of `static/metrics.css`."""
+    return f'<div class="metrics">{content}</div>'
+
+
+def download(name: str, content: str, kind: str) -> str:
+    """A link that holds the file itself: the server keeps nothing for it, and it never expires."""
+    data = base64.b64encode(content.encode()).decode()
+    return f'<a download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>'
+
+
+def _series(store: MetricsStore, entry: Entry) -> Series:
+    return Series(CHOICES[entry.model].name, entry.report, look_of(entry.model), store.place(entry))
+
+
+def look_of(model_id: str) -> Look:
+    return plots.LOOKS.get(model_id, plots.FURTHER_MODEL)
