@@ -220,7 +220,7 @@ def test_a_cancelled_batch_keeps_what_is_finished_and_another_one_can_be_run(ope
     page = open_page()
     run_batch(page, many)
     title = page.locator("#batch h2")
-    expect(title).to_contain_text(re.compile(r"[2-9] of 200 images done"), timeout=120_000)
+    expect(title).to_contain_text(re.compile(r"[2-9] of 200 images done"), timeout=300_000)
     page.get_by_role("button", name="Cancel", exact=True).click()
     expect(title).to_contain_text(re.compile(r"Cancelled after \d+ of 200\."), timeout=60_000)
     finished = int(re.search(r"after (\d+)", title.inner_text())[1])
