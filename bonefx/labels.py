@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 CLASSES: tuple[str, ...] = (
     "elbow positive",
     "fingers positive",
@@ -11,6 +13,9 @@ CLASSES: tuple[str, ...] = (
     "wrist positive",
 )
 """The unified classes. A `class_id` is always an index into this tuple."""
+
+ANY_SITE = len(CLASSES)
+"""The class id of a fracture in a data set of one class, which does not tell sites. No model predicts it."""
 
 DATASET_CLASSES: tuple[str, ...] = (
     "elbow positive",
@@ -26,6 +31,17 @@ DATASET_CLASSES: tuple[str, ...] = (
 _MERGED = {"humerus fracture": "humerus"}
 
 
+def scheme_ids(names: Sequence[str]) -> tuple[int, ...]:
+    """The unified class of each class of a data set; `ANY_SITE` if its only class is a fracture as such.
+
+    Raises:
+        KeyError: a name that is none of the classes.
+    """
+    if len(names) == 1 and "fractur" in names[0].lower() and _plain(names[0]) not in DATASET_CLASSES:
+        return (ANY_SITE,)
+    return tuple(map(class_id, names))
+
+
 def class_id(label: str) -> int:
     """The unified class of a data set's or a model's own label.
 
@@ -34,8 +50,12 @@ def class_id(label: str) -> int:
     Raises:
         KeyError: the label names none of the classes.
     """
-    name = " ".join(label.replace("_", " ").lower().split())
+    name = _plain(label)
     try:
         return CLASSES.index(_MERGED.get(name, name))
     except ValueError:
         raise KeyError(label) from None
+
+
+def _plain(label: str) -> str:
+    return " ".join(label.replace("_", " ").lower().split())

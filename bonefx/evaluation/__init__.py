@@ -41,6 +41,7 @@ class Score:
 
     Attributes:
         figures: `coco`, `froc`, `strata` and `image_level`, plain values as in `bonefx.evaluation.report`.
+            The class-aware rule says nothing (None) of a data set that does not tell sites.
         samples: float64 (resamples, 7), sensitivity at each operating point by FROC rule; `auc` (resamples,).
         dataset_sha256: what they were measured on.
     """
@@ -62,6 +63,9 @@ def score(dataset: Dataset, results: list[dict[str, Any]]) -> Score:
     samples, thresholds = {}, {}
     rates = froc.FP_PER_IMAGE + BAND_RATES
     for name, rule in froc.RULES.items():
+        if name == "class_aware" and not dataset.tells_sites:
+            figures["froc"][name] = None
+            continue
         judged = rule(dataset, predictions)
         points = froc.operating_points(judged)
         drawn, thresholds[name] = bootstrap.froc_samples(judged, rates, bootstrap.resamples(n_images))
@@ -111,6 +115,8 @@ def compare(a: Score, b: Score) -> dict[str, Any]:
                     strict=True,
                 )
             ]
+            if a.figures["froc"][rule]
+            else None
             for rule in froc.RULES
         },
         "auc": difference(

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from bonefx.evaluation import froc
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predictions import Predictions
 from bonefx.labels import CLASSES
@@ -29,12 +31,18 @@ def average_precision(dataset: Dataset, predictions: Predictions) -> dict[str, A
 
     AP is the mean over IoU 0.5 to 0.95 in steps of 0.05, 101 recalls and the classes that have a lesion.
     `ar_1`, `ar_10` and `ar_100` allow that many detections of a class in an image. The precision-recall
-    curve is the mean over the classes. What no lesion defines is None, where pycocotools says -1.
+    curve is the mean over the classes. What no lesion defines is None, where pycocotools says -1. In a data
+    set that does not tell sites there is one class, for which each place counts once (class-agnostic NMS).
     """
-    per_class = [_evaluate(dataset, predictions, class_id) for class_id in range(len(CLASSES))]
+    if not dataset.tells_sites:
+        dataset, predictions = _one_class(dataset, predictions)
+        classes: tuple[str, ...] = ("fracture",)
+    else:
+        classes = CLASSES
+    per_class = [_evaluate(dataset, predictions, class_id) for class_id in range(len(classes))]
     precision = np.stack([precision for precision, _ in per_class], axis=2)  # IoU, recall, class, size, limit
     recall = np.stack([recall for _, recall in per_class], axis=1)  # IoU, class, size, limit
-    counts = np.bincount(dataset.class_ids, minlength=len(CLASSES)).tolist()
+    counts = np.bincount(dataset.class_ids, minlength=len(classes)).tolist()
     by_size = {}
     for size, name in enumerate(SIZES[1:], 1):
         by_size[f"ap_{name}"] = _mean(precision[..., size, -1])
@@ -53,13 +61,21 @@ def average_precision(dataset: Dataset, predictions: Predictions) -> dict[str, A
                 "ap50": _mean(precision[0, :, k, 0, -1]),
                 "ar_100": _mean(recall[:, k, 0, -1]),
             }
-            for k, label in enumerate(CLASSES)
+            for k, label in enumerate(classes)
         ],
         "precision_recall": {
             "recall": np.linspace(0, 1, 101).tolist(),
             "precision": [_mean(row) for row in precision[0, :, :, 0, -1]],
         },
     }
+
+
+def _one_class(dataset: Dataset, predictions: Predictions) -> tuple[Dataset, Predictions]:
+    found = froc.suppressed(predictions)
+    return (
+        replace(dataset, class_ids=np.zeros_like(dataset.class_ids)),
+        replace(found, class_ids=np.zeros_like(found.class_ids)),
+    )
 
 
 def _mean(values: np.ndarray) -> float | None:

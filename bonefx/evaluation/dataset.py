@@ -72,7 +72,7 @@ class Dataset:
         images: sorted by file name. The COCO image id is the place in this order, from 1.
         bbox: float64 (n, 4), x, y, width, height in pixels, inside the image.
         box_images: int64 (n,), index into `images`, never falling.
-        class_ids: int64 (n,), indices into `bonefx.labels.CLASSES`.
+        class_ids: int64 (n,), indices into `bonefx.labels.CLASSES`; all `ANY_SITE` where sites are not told.
         problems: what was left out.
     """
 
@@ -90,6 +90,11 @@ class Dataset:
         return np.hstack([self.bbox[:, :2], self.bbox[:, :2] + self.bbox[:, 2:]])
 
     @property
+    def tells_sites(self) -> bool:
+        """Whether its lesions have classes of ours; a set without lesions does."""
+        return not (self.class_ids == labels.ANY_SITE).any()
+
+    @property
     def sha256(self) -> str:
         """SHA-256 over the hashes of the images in order: the same on every machine."""
         return hashlib.sha256("".join(image.sha256 for image in self.images).encode()).hexdigest()
@@ -101,7 +106,7 @@ class Dataset:
 
     def summary(self) -> dict[str, Any]:
         """Name, hash and counts, as reports carry them."""
-        counts = np.bincount(self.class_ids, minlength=len(labels.CLASSES))
+        counts = np.bincount(self.class_ids, minlength=len(labels.CLASSES))[: len(labels.CLASSES)]
         return {
             "name": self.name,
             "split": self.split,
@@ -132,6 +137,7 @@ class Dataset:
 
         Annotation ids count from 1, because pycocotools takes an id of 0 for "no match".
         """
+        names = labels.CLASSES if self.tells_sites else (*labels.CLASSES, "fracture")
         rows = zip(self.box_images.tolist(), self.class_ids.tolist(), self.bbox.tolist(), strict=True)
         return {
             "info": {"description": self.name, "split": self.split},
@@ -150,7 +156,7 @@ class Dataset:
                 }
                 for i, (image, class_id, bbox) in enumerate(rows, 1)
             ],
-            "categories": [{"id": i, "name": name} for i, name in enumerate(labels.CLASSES, 1)],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(names, 1)],
         }
 
     @classmethod
@@ -175,7 +181,7 @@ class Dataset:
             raise DatasetError(f"This is not ground truth that BoneFX wrote: {quoted(error)}.") from None
         if not in_order or not np.isin(box_images, np.arange(len(images))).all():
             raise DatasetError("This is not ground truth that BoneFX wrote: image ids do not fit.")
-        if not np.isin(class_ids, np.arange(len(labels.CLASSES))).all():
+        if not np.isin(class_ids, np.arange(len(labels.CLASSES) + 1)).all():
             raise DatasetError("This is not ground truth that BoneFX wrote: category ids do not fit.")
         return cls(name, split, images, bbox, box_images, class_ids)
 

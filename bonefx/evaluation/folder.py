@@ -154,14 +154,14 @@ def _read(
     except ValueError as error:
         raise ValueError(f"its label file {shortened(label_name)} is not read: {error}") from None
     try:
-        width, height = _size(image_bytes)
+        width, height = size_of(image_bytes)
     except (OSError, Image.DecompressionBombError):
         raise ValueError("it cannot be read as an image") from None
-    digest = _digest(_meaning(scheme), name.encode(errors="surrogateescape"), label_bytes, image_bytes)
+    digest = digest_of(_meaning(scheme), name.encode(errors="surrogateescape"), label_bytes, image_bytes)
     return LabelledImage(name, path, width, height, digest, label_path), rows, bad
 
 
-def _size(image_bytes: bytes) -> tuple[int, int]:
+def size_of(image_bytes: bytes) -> tuple[int, int]:
     """Width and height after EXIF rotation, from the header alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong with a picture is said when it is read
@@ -180,7 +180,7 @@ def _meaning(scheme: Scheme) -> bytes:
     return bytes(scheme.class_ids) + bytes(str(scheme.key_points or ""), "ascii")
 
 
-def _digest(*parts: bytes) -> str:
+def digest_of(*parts: bytes) -> str:
     """SHA-256 of the parts, each preceded by its length."""
     sha256 = hashlib.sha256()
     for part in parts:

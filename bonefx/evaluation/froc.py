@@ -57,7 +57,7 @@ class Judged:
 
 def any_fracture(dataset: Dataset, predictions: Predictions) -> Judged:
     """The headline: is it a fracture, whatever its class. Class-agnostic NMS at 0.5 comes first."""
-    return _judge(dataset, _suppressed(predictions), HIT_IOU)
+    return _judge(dataset, suppressed(predictions), HIT_IOU)
 
 
 def class_aware(dataset: Dataset, predictions: Predictions) -> Judged:
@@ -74,7 +74,7 @@ def class_aware(dataset: Dataset, predictions: Predictions) -> Judged:
 
 def lenient(dataset: Dataset, predictions: Predictions) -> Judged:
     """Any fracture, roughly in its place: the detection's centre in the lesion's box, or IoU at least 0.2."""
-    return _judge(dataset, _suppressed(predictions), LENIENT_IOU, centre=True)
+    return _judge(dataset, suppressed(predictions), LENIENT_IOU, centre=True)
 
 
 RULES = {"any_fracture": any_fracture, "class_aware": class_aware, "lenient": lenient}
@@ -129,7 +129,7 @@ def curve(judged: Judged) -> dict[str, list[float]] | None:
 
 def lesion_scores(dataset: Dataset, predictions: Predictions) -> np.ndarray:
     """float64 (lesions,): the score of the detection that hits each by the any-fracture rule; 0 of none."""
-    found = _suppressed(predictions)
+    found = suppressed(predictions)
     targets = match(
         found.boxes,
         dataset.boxes,
@@ -149,7 +149,8 @@ def top_scores(dataset: Dataset, predictions: Predictions) -> np.ndarray:
     return top
 
 
-def _suppressed(predictions: Predictions) -> Predictions:
+def suppressed(predictions: Predictions) -> Predictions:
+    """The best detection of each place, whatever its class (class-agnostic NMS at `NMS_IOU`)."""
     kept = nms(predictions.boxes, predictions.scores, NMS_IOU, class_ids=predictions.images)
     return Predictions(
         predictions.images[kept],

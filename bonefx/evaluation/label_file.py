@@ -36,7 +36,7 @@ class Scheme:
 
     Attributes:
         names: the data set's own classes, by class index.
-        class_ids: their unified classes, indices into `bonefx.labels.CLASSES`.
+        class_ids: their unified classes, indices into `bonefx.labels.CLASSES`, or `ANY_SITE` alone.
         key_points: number of key points and of values for each (2, or 3 with its visibility); None where the
             rows are no poses.
     """
@@ -94,11 +94,12 @@ def read_scheme(root: Path) -> Scheme:
     if not names:
         raise DatasetError(f"{file} has no list of class names under `names`.")
     try:
-        class_ids = tuple(map(labels.class_id, names))
+        class_ids = labels.scheme_ids(names)
     except KeyError as error:
         known = ", ".join(labels.DATASET_CLASSES)
         raise DatasetError(
-            f"{file}: class {quoted(error.args[0])} is not known. The known ones are {known}."
+            f"{file}: class {quoted(error.args[0])} is not known. The known ones are {known}; "
+            "or one class, named fracture."
         ) from None
     return Scheme(names, class_ids, _key_points(file, content.get("kpt_shape")))
 

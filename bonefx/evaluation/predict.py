@@ -19,7 +19,7 @@ from bonefx import images
 from bonefx.detectors import Loaded, ModelSpec, Registry
 from bonefx.detectors.base import Stopwatch
 from bonefx.errors import BoneFXError, DatasetError, ImageError
-from bonefx.evaluation import folder
+from bonefx.evaluation import coco_folder, folder
 from bonefx.evaluation.dataset import Dataset, LabelledImage, Problem, fold
 from bonefx.evaluation.store import Journal, Store, to_rows
 from bonefx.terminal import replace_line
@@ -37,7 +37,8 @@ def held_out(root: Path) -> Dataset:
 
 def load(root: Path, split: str) -> Dataset:
     """The split without the images that cannot be read, telling all that was left out."""
-    return _readable(folder.load(root, split))
+    yolo = (root / "data.yaml").is_file() or not coco_folder.annotations(root, split)
+    return _readable(folder.load(root, split) if yolo else coco_folder.load(root, split))
 
 
 def _readable(dataset: Dataset) -> Dataset:

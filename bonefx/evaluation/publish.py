@@ -106,7 +106,11 @@ def card(reports: Mapping[str, Report]) -> str:
 
 
 def push(
-    settings: Settings, folder: Path, reports: Mapping[str, Report], predictions: Sequence[Path]
+    settings: Settings,
+    folder: Path,
+    reports: Mapping[str, Report],
+    predictions: Sequence[Path],
+    place: str = "",
 ) -> hub.Pushed:
     """Publish in one commit.
 
@@ -115,6 +119,7 @@ def push(
         folder: where the metrics files are.
         reports: by file name in the folder and in the repository.
         predictions: files that go to `predictions/`.
+        place: folder in the repository, ending in `/`; the root if empty.
 
     Raises:
         SourceError: see `bonefx.hub.push`.
@@ -123,6 +128,7 @@ def push(
     files: dict[str, bytes | Path] = {"README.md": card(reports).encode()}
     files |= {name: folder / name for name in reports}
     files |= {f"predictions/{path.name}": path for path in predictions}
+    files = {f"{place}{name}": content for name, content in files.items()}
     names = ", ".join(report["detector"]["name"] for report in reports.values())
     dataset = next(iter(reports.values()))["dataset"]
     return hub.push(settings, files, f"Metrics of {names} on {dataset['name']}, {dataset['split']}")

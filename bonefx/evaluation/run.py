@@ -35,7 +35,9 @@ _SCORE_WITH = ("numpy", "pycocotools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
     what = parser.add_argument_group("what to score, one of the three (--data may go with --predictions)")
-    what.add_argument("--data", type=Path, metavar="DIR", help="a data set in YOLO format, to predict")
+    what.add_argument(
+        "--data", type=Path, metavar="DIR", help="a data set in YOLO or COCO format, to predict"
+    )
     what.add_argument("--predictions", type=Path, metavar="FILE", help="anyone's COCO results list")
     what.add_argument("--rescore", action="store_true", help="the predictions stored below --out")
     parser.add_argument("--split", default="valid", help="split of --data (default: valid)")
@@ -113,7 +115,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     made = list(reports.values())
     print(markdown_table(made), *headlines(made), sep="\n")
     if options.push:
-        pushed = publish.push(settings, out, reports, files)
+        # Other data beside those that the models know best have a folder of their own, there as here.
+        place = f"{out.resolve().name}/" if _above(store).ground_truth.is_file() else ""
+        pushed = publish.push(settings, out, reports, files, place)
         print(f"Published: {pushed.url}" if pushed.changed else f"Nothing changed: {pushed.url}")
 
 
@@ -206,9 +210,13 @@ def _calibrated(model_id: str, measured: Mapping[str, _Measured], dataset: Datas
     }
 
 
+def _above(store: Store) -> Store:
+    return Store(store.folder.resolve().parent.parent / PREDICTIONS)
+
+
 def _home(store: Store, dataset: Dataset) -> dict[str, tuple[_Measured, Dataset]]:
     """What is stored about the data set of the folder above, which is the one that the models know best."""
-    above = Store(store.folder.parent.parent / PREDICTIONS)
+    above = _above(store)
     if not above.ground_truth.is_file():
         return {}
     known = read_ground_truth(above.ground_truth)

@@ -172,7 +172,7 @@ _COCO = fields(
     **dict.fromkeys(_COCO_FIGURES, maybe(_share)),
     per_class=many(
         fields(
-            label=one_of(*CLASSES),
+            label=one_of(*CLASSES, "fracture"),
             boxes=maybe(count),
             ap=maybe(_share),
             ap50=maybe(_share),
@@ -196,7 +196,7 @@ _DIFFERENCE = {"difference": maybe(number(-1, 1)), "interval": _span(-1, 1)}
 _DIFFERENCES = many(fields(fp_per_image=_rate, **_DIFFERENCE))
 _COMPARISON = fields(
     detector=_DETECTOR,
-    froc=fields(any_fracture=_DIFFERENCES, class_aware=_DIFFERENCES, lenient=_DIFFERENCES),
+    froc=fields(any_fracture=_DIFFERENCES, class_aware=maybe(_DIFFERENCES), lenient=_DIFFERENCES),
     auc=fields(**_DIFFERENCE),
 )
 _DATASET = {
@@ -244,7 +244,7 @@ def _report(measured: bool) -> Check:
         versions=each(text),
         timing=maybe(fields(ms_per_image=each(_rate), processor=text)),
         coco=_COCO,
-        froc=fields(any_fracture=need(_FROC), class_aware=_FROC, lenient=need(_FROC)),
+        froc=fields(any_fracture=need(_FROC), class_aware=maybe(_FROC), lenient=need(_FROC)),
         image_level=need(_IMAGE_LEVEL),
         strata=need(fields(size=many(_STRATUM), site=many(_STRATUM))),
         calibration=maybe(_CALIBRATION),

@@ -101,6 +101,10 @@ def load(root: Path) -> TrainingData:
         raise DatasetError(
             f"{root}, {SPLIT}, has entries that cannot be used. Correct or delete them:\n{listed}{more}"
         )
+    if not dataset.tells_sites:
+        raise DatasetError(
+            f"{root} has one class, which does not say where a fracture is: models learn sites."
+        )
     if not len(dataset.bbox):
         raise DatasetError(f"{root}, {SPLIT}, has no lesion in any image: there is nothing to learn from.")
     scheme = label_file.read_scheme(Path(root))

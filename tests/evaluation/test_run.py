@@ -19,6 +19,7 @@ import yaml
 from PIL import Image
 
 from bonefx.__main__ import main
+from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
 from bonefx.evaluation import consensus, report, score
@@ -263,7 +264,10 @@ def test_the_consensus_is_scored_from_what_is_stored_of_both(out):
     rcnn, yolo = (report.read(out / f"metrics_{name}.json") for name in ("frcnn", "yolo"))
     dataset = read_ground_truth(store.ground_truth)
     both = [stored, read_results(store.predictions("yolo"))]
-    figures = score(dataset, consensus.results(dataset, both, [None, None])).figures
+    (member,) = yolo["detector"]["members"]
+    learnt = [None, calibration_of(member["sha256"], member["nms"], member["image_size"])]
+    assert learnt[1]  # of the bundled weights
+    figures = score(dataset, consensus.results(dataset, both, learnt)).figures
     assert {key: made[key] for key in figures} == figures
     assert made["froc"] != yolo["froc"]
     assert (made["detector"]["id"], made["detector"]["name"]) == ("consensus", "Consensus")
@@ -364,6 +368,26 @@ def test_first_push_second_push_nothing_changed(hub, push, out, capsys):
     assert push() == 0
     assert "Published" in capsys.readouterr().out
     assert repo.head != first
+
+
+def test_other_data_have_their_own_folder_on_the_hub(hub, push, out, data, capsys):
+    """Beside the data that the models know best, whose files stay as they are."""
+    assert push() == 0
+    repo = hub.repos["dataset", REPO]
+    first = dict(repo.commits[repo.head])
+    other = shutil.copytree(data, out.parent / "elsewhere")
+    next((other / "valid/images").iterdir()).unlink()
+    assert evaluate("--data", other, "--model", "yolo", "--out", out / "elsewhere", "--push") == 0
+    files = dict(repo.commits[repo.head])
+    assert {name: content for name, content in files.items() if not name.startswith("elsewhere/")} == first
+    assert {"elsewhere/metrics_yolo.json", "elsewhere/predictions/yolo.json"} <= files.keys()
+    away = report.loads(files["elsewhere/metrics_yolo.json"])
+    home = report.read(out / "metrics_yolo.json")
+    assert home["home"] is None
+    assert away["home"]["dataset"] == home["dataset"]
+    at_one = [report.operating_point(each, 1.0)["sensitivity"] for each in (away, home)]
+    (told,) = (each for each in away["home"]["any_fracture"] if each["fp_per_image"] == 1.0)
+    assert told["difference"] == pytest.approx(at_one[0] - at_one[1])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ def test_the_other_layout_holds_the_same_samples(root, tmp_path):
         np.testing.assert_array_equal(one.boxes, two.boxes)
 
 
+def one_class(train):
+    (train.parent / "data.yaml").write_text("names: [fracture]")
+    for file in (train / "labels").iterdir():
+        file.write_text("0 0.5 0.5 0.2 0.2")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -63,6 +69,8 @@ def test_the_other_layout_holds_the_same_samples(root, tmp_path):
         (lambda t: (t.parent / "data.yaml").unlink(), "must list the class names"),
         # names that are none of ours
         (lambda t: (t.parent / "data.yaml").write_text("names: [person]"), "person.*not known"),
+        # one class for all sites
+        (one_class, "models learn sites"),
         # no images at all
         (lambda t: shutil.rmtree(t), "no split 'train'"),
     ],
