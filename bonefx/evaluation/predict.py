@@ -32,27 +32,32 @@ T = TypeVar("T")
 def held_out(root: Path) -> Dataset:
     """The images of the split `train` that `train --hold-out` does not learn from."""
     dataset = folder.load(root, "train")
-    return replace(_readable(dataset.subset(fold(dataset.images)[1])), split="train, held out")
+    return replace(readable(dataset.subset(fold(dataset.images)[1])), split="train, held out")
 
 
 def load(root: Path, split: str) -> Dataset:
     """The split without the images that cannot be read, telling all that was left out."""
     yolo = (root / "data.yaml").is_file() or not coco_folder.annotations(root, split)
-    return _readable(folder.load(root, split) if yolo else coco_folder.load(root, split))
+    return readable(folder.load(root, split) if yolo else coco_folder.load(root, split))
 
 
-def _readable(dataset: Dataset) -> Dataset:
-    readable, problems = [], []
+def readable(dataset: Dataset) -> Dataset:
+    """The data set without the images that cannot be read, telling all that was left out.
+
+    Raises:
+        DatasetError: none can be read.
+    """
+    kept, problems = [], []
     with _progress(dataset.images, "reading") as bar:
         for i, image in enumerate(bar):
             try:
                 images.read(image.path)
-                readable.append(i)
+                kept.append(i)
             except ImageError as error:
                 problems.append(Problem(image.file_name, None, str(error)))
-    if not readable:
+    if not kept:
         raise DatasetError(f"No image of {dataset.name}, {dataset.split}, can be read. First: {problems[0]}")
-    dataset = replace(dataset.subset(readable), problems=(*dataset.problems, *problems))
+    dataset = replace(dataset.subset(kept), problems=(*dataset.problems, *problems))
     for problem in dataset.problems:
         say(str(problem))
     if dataset.problems:

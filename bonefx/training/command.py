@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> None:
     if options.init and not options.init.is_file():
         raise WeightsError(f"There is no file {options.init} to start from.")
+    from bonefx.evaluation import predict
     from bonefx.training import data
 
     repeat = options.repeat or [1.0] * len(options.data)
@@ -95,6 +96,7 @@ def _train(options: argparse.Namespace) -> None:
     chosen, held = [data.load(folder) for folder in options.data], []
     if options.hold_out:
         chosen, held = map(list, zip(*map(data.hold_out, chosen), strict=True))
+    chosen, held = [data.readable(part) for part in chosen], [predict.readable(part) for part in held]
     recipe = RECIPES[options.model][options.recipe].adapted(options.epochs, options.image_size)
     device = _device(options.device)
     phantoms = _render(options.phantoms, recipe.seed, options.out) if options.phantoms else None

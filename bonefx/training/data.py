@@ -15,7 +15,7 @@ from PIL import Image
 
 from bonefx import images
 from bonefx.errors import DatasetError, ImageError
-from bonefx.evaluation import folder, label_file
+from bonefx.evaluation import folder, label_file, predict
 from bonefx.evaluation.dataset import Dataset, LabelledImage, fold
 
 SPLIT = "train"
@@ -167,6 +167,16 @@ class Reader:
             size = [max(round(side * factor), 1) for side in rgb.shape[1::-1]]
             self._kept[path] = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
         return self._kept[path]
+
+
+def readable(data: TrainingData) -> TrainingData:
+    """The data without the images that cannot be read, which are named: a file may be cut off or damaged.
+
+    Raises:
+        DatasetError: none can be read.
+    """
+    kept = {image.file_name for image in predict.readable(data.dataset).images}
+    return data.subset([i for i, image in enumerate(data.dataset.images) if image.file_name in kept])
 
 
 def hold_out(data: TrainingData) -> tuple[TrainingData, Dataset]:

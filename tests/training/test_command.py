@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bonefx.__main__ import main
+from bonefx.training import data
 from tests.training import toy
 
 
@@ -96,6 +97,23 @@ def test_two_data_sets_are_mixed_and_each_holds_some_out(root, tmp_path, capsys)
 def test_each_data_set_needs_its_number(root, tmp_path, capsys):
     assert run("yolo", "--data", root, root, "--repeat", 2, "--out", tmp_path / "run", *SMALL) == 1
     assert "one number for each folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_an_image_that_cannot_be_read_is_named_and_left_out(tmp_path, capsys, held):
+    """Of twelve images, ten are learnt from and two held out; one of either side is cut off."""
+    root = toy.write(tmp_path / "set", images=12)
+    _, left = data.hold_out(data.load(root))
+    names = {image.file_name for image in left.images}
+    lost = next(f"arm{i}.png" for i in range(12) if (f"arm{i}.png" in names) == held)
+    path = root / "train" / "images" / lost
+    path.write_bytes(path.read_bytes()[:2000])
+    arguments = ("faster-rcnn", "--data", root, "--out", tmp_path / "run", *SMALL, "--hold-out")
+    assert run(*arguments) == 0
+    assert lost in capsys.readouterr().err
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    counts = [part["images"] for part in (*record["data"], *record["held_out"])]
+    assert counts == ([10, 1] if held else [9, 2])
 
 
 def bad_row(root):

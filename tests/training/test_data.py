@@ -101,7 +101,7 @@ def test_many_problems_are_counted_not_all_listed(root):
 def test_an_image_that_is_cut_off_is_named_when_it_is_read(root):
     path = root / "train" / "images" / "arm0.png"
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(DatasetError, match=r"arm0\.png cannot be used\. .*damaged"):
+    with pytest.raises(DatasetError, match=r"arm0\.png cannot be used\. .*cut off"):
         data.read_image(path)
 
 
