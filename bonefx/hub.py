@@ -327,10 +327,13 @@ def sha256_of(path: Path) -> str:
     """Of a file's bytes, hexadecimal.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, is no regular file, or too large.
     """
-    with path.open("rb") as file:
-        return _sha256(file)
+    try:
+        with open_regular(path, MAX_WEIGHTS_BYTES) as file:
+            return _sha256(file)
+    except SourceError as error:
+        raise error.__cause__ or OSError(str(error)) from None
 
 
 def _sha256(file: BinaryIO) -> str:

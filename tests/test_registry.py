@@ -107,6 +107,24 @@ def test_whatever_a_file_brings_about_means_the_next_source(hub, settings, monke
     assert words in loaded.notes[0]
 
 
+def test_who_no_longer_waits_is_no_problem_of_the_file(hub, settings, monkeypatch):
+    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    registry = Registry(settings)
+
+    def leave(step: Progress) -> None:
+        if step.done == 7:
+            raise RuntimeError("gone")
+
+    def load(found, settings, progress):  # as it brings graphs from the Hub
+        progress(Progress("downloading", 7))
+
+    monkeypatch.setattr(detectors.loading, "fetch_graphs", load)
+    with pytest.raises(RuntimeError, match="gone"):
+        registry.get("yolo", leave)
+    found = registry.get("yolo")
+    assert (found.weights.source, found.notes) == ("hub", ())
+
+
 def hostile_yolo(path: Path) -> None:
     """A whole checkpoint whose first weight is no number."""
     content = torch.load(YOLO, weights_only=False)

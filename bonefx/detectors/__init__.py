@@ -171,24 +171,38 @@ class Registry:
         model = MODELS[model_id]
         filename = model.filename(self.settings)
         problems: list[str] = []
-        wanted = loading.wanted_cards(filename)
-        for found in self._sources.candidates(filename, model.bundled, progress, wanted):
+        wanted, told = loading.wanted_cards(filename), _Told(progress)
+        for found in self._sources.candidates(filename, model.bundled, told, wanted):
             if isinstance(found, SourceProblem):
                 problems.append(found.reason)
                 continue
             if current is not None and current.weights.sha256 == found.sha256:
                 detector = current.detector
             else:
-                progress(Progress("loading"))
+                told(Progress("loading"))
                 try:
-                    loading.fetch_graphs(found, self.settings, progress)
+                    loading.fetch_graphs(found, self.settings, told)
                     detector = model.load(found, self.settings)
                 except Exception as error:  # whatever a file of others brings about, it is its problem
+                    if told.raised:
+                        raise
                     problems.append(self._sources.reject(filename, found, _reason(error)).reason)
                     continue
             self._loaded[model_id] = Loaded(detector, found, tuple(problems))
             return self._loaded[model_id]
         raise SourceError(f"No weights of {model.name} could be used. {' '.join(problems)}")
+
+
+class _Told:
+    """Hands progress on; what the listener raises is no file's problem: it ends the load."""
+
+    def __init__(self, listener: OnProgress) -> None:
+        self._listener, self.raised = listener, False
+
+    def __call__(self, step: Progress) -> None:
+        self.raised = True
+        self._listener(step)
+        self.raised = False
 
 
 def _reason(error: Exception) -> str:

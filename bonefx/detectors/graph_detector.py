@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,10 +53,10 @@ class GraphDetector:
             inputs = self.processing.prepare(rgb)
         with stopwatch("network"):
             try:
-                outputs = engine(inputs)
+                outputs = _finite(engine(inputs))
             except EngineError as error:
                 engine = self._replacement(engine, error)
-                outputs = engine(inputs)
+                outputs = _finite(engine(inputs))
         stopwatch.runtime = engine.runtime
         if self._conversion is not None:
             self._conversion.begin()
@@ -87,3 +87,13 @@ class GraphDetector:
                 _log.warning("another engine goes on: %s", error)
                 self._engine = self._fallback()
             return self._engine
+
+
+def _finite(outputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """
+    Raises:
+        EngineError: a number is none: what would be left after it is thrown out is no finding.
+    """
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise EngineError("The network's answer on this image holds numbers that are not finite.")
+    return outputs

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bonefx.detectors import cache
-from bonefx.errors import WeightsError
-from bonefx.hub import Weights, sha256_of
+from bonefx.errors import SourceError, WeightsError
+from bonefx.files import open_regular
+from bonefx.hub import MAX_CARD_BYTES, Weights, sha256_of
 
 FORMAT = 1
 """Raised whenever graphs that were made before must not be used any more."""
@@ -80,7 +81,7 @@ class Card:
                 raise TypeError("a text is expected")
             if not all(isinstance(table, dict) for table in tables):
                 raise TypeError("a table is expected")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(f"its card is damaged ({error})") from error
         return card
 
@@ -114,13 +115,14 @@ def read(card: Path, model: str, weights: Weights) -> Graph:
         WeightsError: it is damaged, or belongs to something else; the reason as half a sentence.
     """
     try:
-        found = Card.from_json(card.read_text(encoding="utf-8"))
+        with open_regular(card, MAX_CARD_BYTES) as file:
+            found = Card.from_json(file.read().decode())
         if (found.model, found.weights) != (model, weights.sha256) or found.config != config_sha256(weights):
             raise WeightsError("it was made from other weights or settings")
         _, xml, binary = files(card)
         if (sha256_of(xml), sha256_of(binary)) != (found.xml, found.bin):
             raise WeightsError("its files are damaged")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, SourceError, UnicodeDecodeError) as error:
         raise WeightsError(f"it cannot be read ({error})") from error
     return Graph(xml, found)
 

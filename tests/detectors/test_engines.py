@@ -74,6 +74,15 @@ def test_without_another_engine_the_failure_is_told():
         GraphDetector(Adds(), Engine("fast", None), fallback=gone).detect(RGB, Stopwatch())
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_answer_that_is_not_finite_is_a_failure_and_not_no_detection(number):
+    detector = GraphDetector(Adds(), Engine("int8", number), fallback=lambda: Engine("torch", 3.0))
+    assert detector.detect(RGB, Stopwatch()).boxes[0, 0] == 3
+    detector = GraphDetector(Adds(), Engine("int8", number), fallback=lambda: Engine("torch", number))
+    with pytest.raises(EngineError, match="not finite"):
+        detector.detect(RGB, Stopwatch())
+
+
 class Conversion:
     """One that has ended, with this engine or none."""
 

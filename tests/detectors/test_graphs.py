@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,11 @@ def put(folder: Path, stem: str, of: Weights, form: str = "float", **changes) ->
     return card
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def test_a_graph_beside_the_weights_is_found(weights):
     put(weights.path.parent, "w", weights)
     put(weights.path.parent, "w", weights, "int8", float_layers=("a",), checks={"int8": {"passed": True}})
@@ -74,6 +80,10 @@ def test_a_graph_in_the_cache_is_found(weights, tmp_path):
         (lambda card, w: card.write_text("{"), "card is damaged"),  # no JSON
         (lambda card, w: card.write_text("[]"), "card is damaged"),  # no table
         (lambda card, w: card.write_bytes(b"\xff"), "cannot be read"),  # no text
+        (lambda card, w: card.write_text("[" * 500_000), "card is damaged"),  # nested deeper than is followed
+        (lambda card, w: card.write_text("9" * 2_000_000), "too large"),
+        (lambda card, w: pipe(card), "no regular file"),  # nobody would ever write into it
+        (lambda card, w: pipe(card.with_suffix(".bin")), "no regular file"),
         (lambda card, w: card.write_text('{"format": 0}'), "another version"),
         (lambda card, w: put(card.parent, "w", w, weights="0" * 64), "other weights"),
         (lambda card, w: put(card.parent, "w", w, model="faster_rcnn"), "other weights"),
