@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": ("bonefx.commands.convert", "make graphs of weights, which answer without torch"),
     "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
     "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),
+    "examples": ("bonefx.ui.example_results", "keep what the bundled weights find in the examples"),
 }
 """Each command's module, which offers `add_arguments(parser)` and sets the default `run`, and its purpose."""
 

@@ -155,9 +155,7 @@ def run(
         outcomes[model_id] = Outcome(**facts, model=model_id, notes=notes, **values)
     if CONSENSUS.id in model_ids:
         members = [outcomes[model_id] for model_id in CONSENSUS.members]
-        values = _fused(members, len(radiograph.notes))
-        notes = (*radiograph.notes, *values.pop("notes"))
-        outcomes[CONSENSUS.id] = Outcome(**facts, model=CONSENSUS.id, notes=notes, **values)
+        outcomes[CONSENSUS.id] = consensus_of(members, radiograph.notes)
     return tuple(outcomes[model_id] for model_id in model_ids)
 
 
@@ -166,6 +164,20 @@ def agreement_of(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> di
     pairs = zip(outcomes, thresholds, strict=True)
     shown = [(o.model, o.detections.above(level)) for o, level in pairs if o.detections is not None]
     return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
+
+
+def consensus_of(members: Sequence[Outcome], image_notes: tuple[str, ...] = ()) -> Outcome:
+    """The consensus' outcome, made of those of its members.
+
+    Args:
+        members: the outcomes of `CONSENSUS.members` on one image, in that order.
+        image_notes: those on the image, which each member's notes begin with.
+    """
+    values = _fused(members, len(image_notes))
+    notes = (*image_notes, *values.pop("notes"))
+    first = members[0]
+    facts = {"image": first.image, "width": first.width, "height": first.height}
+    return Outcome(**facts, model=CONSENSUS.id, notes=notes, **values)
 
 
 def _runs(model_id: str) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ DATASET_CLASSES: tuple[str, ...] = (
 )
 """The classes of the BoneFractureYolo8 label files, in their order."""
 
+_PLACES: tuple[str, ...] = ("elbow", "fingers", "forearm", "humerus", "shoulder", "wrist")
+
 _MERGED = {"humerus fracture": "humerus"}
 
 
@@ -55,6 +57,11 @@ def class_id(label: str) -> int:
         return CLASSES.index(_MERGED.get(name, name))
     except ValueError:
         raise KeyError(label) from None
+
+
+def place(label: str) -> str:
+    """A person's word for one of `CLASSES`: the place alone. Any other text is its own word."""
+    return _PLACES[CLASSES.index(label)] if label in CLASSES else label
 
 
 def _plain(label: str) -> str:

@@ -74,23 +74,17 @@ def record_errors(page: Page) -> list[str]:
 
 
 def violations(page: Page, within: str) -> list[str]:
-    """What axe-core finds, however slight, inside of the elements that a selector names."""
+    """All that axe-core finds wrong, inside of the elements that a selector names."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page, context=within).response["violations"]
     return [
-        f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]
+        f"{each['id']} ({each['impact']}): {node['html'][:300]} {node['failureSummary']}"
+        for each in found
+        for node in each["nodes"]
     ]
 
 
 def serious_violations(page: Page, within: str) -> list[str]:
-    """What axe-core calls serious or critical, inside of the elements that a selector names."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, context=within).response["violations"]
-    return [
-        f"{each['id']}: {node['html']} {node['failureSummary']}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
-    ]
+    """Of `violations`, those that axe-core calls serious or critical."""
+    return [each for each in violations(page, within) if "(serious)" in each or "(critical)" in each]

@@ -9,15 +9,15 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from bonefx.detectors import loading
 from bonefx.detectors.base import Detector
 from bonefx.detectors.turns import Turns
 from bonefx.errors import BoneFXError, RequestError, SourceError, quoted
-from bonefx.hub import SourceProblem, Weights, WeightSources
+from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
-from bonefx.settings import Settings
+from bonefx.settings import Settings, packaged
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +124,15 @@ class Registry:
         """The model if it is in memory; never waits."""
         return self._loaded.get(model_id)
 
+    def settled(self, model_id: str) -> Weights | None:
+        """The weights in use, where that is known without loading them or asking a source; else None."""
+        filename = spec(model_id).filename(self.settings)
+        if loaded := self._loaded.get(model_id):
+            return None if self._sources.due(filename) else loaded.weights
+        if self.settings.hub or (self.settings.weights_dir / filename).exists():
+            return None
+        return _bundled_weights(MODELS[model_id].bundled)
+
     def check_again(self) -> None:
         """Forget which sources failed, so that the next use of each model asks them again."""
         self._sources.check_again()
@@ -211,6 +220,11 @@ def _reason(error: Exception) -> str:
         return str(error)
     _log.error("a weight file could not be loaded", exc_info=error)
     return f"it cannot be loaded ({type(error).__name__}); the log has details"
+
+
+@cache
+def _bundled_weights(file: str) -> Weights:
+    return local_weights(packaged("bundled") / file, "bundled")
 
 
 @lru_cache(maxsize=1)

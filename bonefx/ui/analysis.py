@@ -8,32 +8,57 @@ from pathlib import Path
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
+from bonefx.hub import Weights
 from bonefx.hub_client import Progress
+from bonefx.inference import Outcome
 from bonefx.ui.background import Tell, in_background
+from bonefx.ui.example_files import ExampleFiles
+from bonefx.ui.example_results import ExampleResults, bundled
 from bonefx.ui.examples import Example
 from bonefx.ui.session import DOWNLOADS, Session, Workspace
 from bonefx.ui.viewer import viewer_image
 
 
-def open_image(path: Path, example: Example | None, old: Session, workspace: Workspace) -> Session:
-    """Read a file and prepare what the browser shows of it.
+def open_image(path: Path, choice: int, workspace: Workspace) -> Session:
+    """Read an upload and prepare what the browser shows of it.
 
     Raises:
-        ImageError: the file cannot be read; the old session is as it was.
+        ImageError: the file cannot be read.
     """
     radiograph = images.read(path)
-    folder = workspace.new_folder()
-    (folder / DOWNLOADS).mkdir()
-    if example is None:
-        alt = f"The uploaded image, {radiograph.width} by {radiograph.height} pixels"
-    else:
-        alt = f"Synthetic phantom radiograph: {example.title}"
+    folder = _new_folder(workspace)
+    alt = f"The uploaded image, {radiograph.width} by {radiograph.height} pixels"
     record = viewer_image(radiograph, folder, alt)
-    workspace.drop_results(old)
-    return Session(path, folder, record, images.unlike_radiograph(radiograph), example)
+    return Session(path, folder, record, images.unlike_radiograph(radiograph), choice=choice)
 
 
-def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
+def open_example(
+    example: Example, choice: int, workspace: Workspace, files: ExampleFiles, outcomes: tuple[Outcome, ...]
+) -> Session:
+    """An example with the results that are kept of it, or none."""
+    folder = _new_folder(workspace)
+    return Session(example.path, folder, files.record(example), None, example, outcomes, choice)
+
+
+def kept_outcomes(example: Example, registry: Registry, results: ExampleResults) -> tuple[Outcome, ...]:
+    """What is kept of an example: of the weights in use or, until these are settled, of the bundled ones."""
+    weights = settled_weights(registry)
+    if weights is None:
+        return bundled(example)
+    loaded = {model_id: registry.loaded(model_id) for model_id in MODELS}
+    reasons = {model_id: each.notes for model_id, each in loaded.items() if each is not None}
+    found = results.find(example, weights)
+    return tuple(replace(each, notes=(*each.notes, *reasons.get(each.model, ()))) for each in found)
+
+
+def settled_weights(registry: Registry) -> dict[str, Weights] | None:
+    """Each model's weights, once it is known of all which are used."""
+    settled = {model_id: registry.settled(model_id) for model_id in MODELS}
+    known = {model_id: weights for model_id, weights in settled.items() if weights is not None}
+    return known if len(known) == len(MODELS) else None
+
+
+def run_models(session: Session, registry: Registry, results: ExampleResults) -> Iterator[str | Session]:
     """Run every model on the session's image, once, for all that the page shows.
 
     Yields:
@@ -50,7 +75,10 @@ def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
             tell(f"{MODELS[model_id].name}: {progress.text()}")
 
         radiograph = images.read(session.path)
-        tell(inference.run(radiograph, list(inference.CHOICES), registry, report))
+        outcomes = inference.run(radiograph, list(inference.CHOICES), registry, report)
+        if session.example is not None:
+            results.keep(session.example, outcomes)
+        tell(outcomes)
 
     words = "Starting"
     for news in in_background(work):
@@ -59,3 +87,9 @@ def run_models(session: Session, registry: Registry) -> Iterator[str | Session]:
             return
         words = news or words
         yield words
+
+
+def _new_folder(workspace: Workspace) -> Path:
+    folder = workspace.new_folder()
+    (folder / DOWNLOADS).mkdir()
+    return folder

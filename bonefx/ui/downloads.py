@@ -1,105 +1,122 @@
 """What a visitor takes away: the picture with its boxes, JSON and CSV, as the viewer shows them now.
 
-The thresholds are the browser's: they come with the click. The file is written into the session's folder, and
-is deleted with it.
+View and thresholds are the browser's: they come with the click. The file is written into the session's
+folder, and is deleted with it.
 """
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import tempfile
-from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from bonefx import export, images, inference
+from bonefx.detectors import MODELS
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.inference import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.operating import result_above
-from bonefx.ui.session import DOWNLOADS, Session
+from bonefx.ui.session import DOWNLOADS, Session, Visit
 
-KINDS = {"png": "Annotated PNG", "json": "JSON", "csv": "CSV"}
+KINDS = {"png": "PNG", "json": "JSON", "csv": "CSV"}
 """What can be downloaded: the ending of the file's name, and its button."""
 
 _SAVE = Path(__file__).with_name("static") / "save.js"
 
 
-def add_saver() -> gr.HTML:
-    """The part of the page that has the browser save a file; invisible. Its value is what `write` makes."""
-    return gr.HTML(html_template="", js_on_load=_SAVE.read_text("utf-8"), padding=False)
+@dataclass(frozen=True)
+class Screen:
+    """What the browser shows, as far as a download repeats it.
 
-
-def add_downloads(viewer_id: str, model_ids: Sequence[str], session: gr.State, saver: gr.HTML) -> gr.Row:
-    """Add the download buttons of one viewer.
-
-    Args:
-        viewer_id: the viewer's `elem_id`, which is also in the files' names.
-        model_ids: the models that it shows.
-        session: the visitor's `Session`.
-        saver: from `add_saver`.
-
-    Returns:
-        The row, invisible: whoever shows results shows it too.
+    Attributes:
+        view: "compare", "agreement" or the id of one model.
+        thresholds: by model id, a score from 0 to 1, or None where nothing is shown.
+        stricts: by model id, the score from which lines are solid; None where none is; missing: all are.
+        truth: whether the ground truth is shown.
     """
-    name = viewer_id.removeprefix("viewer-")
-    with gr.Row(visible=False, elem_classes="downloads") as row:
-        gr.HTML("<p>Download what is shown:</p>", padding=False)
-        levels = gr.JSON(visible=False)
-        for kind, label in KINDS.items():
-            gr.Button(label, size="sm", scale=0, min_width=100).click(
-                partial(_download, kind=kind, name=name, model_ids=tuple(model_ids)),
-                [session, levels],
-                saver,
-                js=f"(session) => [session, bonefx.thresholds({viewer_id!r})]",
-                api_visibility="private",
-                concurrency_limit=2,
-                show_progress="hidden",
-            )
-    return row
+
+    view: str
+    thresholds: Any
+    stricts: Any = None
+    truth: bool = False
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the models that are shown.
+
+        Raises:
+            RequestError: there is no such view.
+        """
+        if self.view in ("compare", "agreement"):
+            return tuple(MODELS)
+        if self.view in inference.CHOICES:
+            return (self.view,)
+        raise RequestError(f"There is no view {self.view!r}. Reload the page, and try again.")
 
 
-def write(session: Session, kind: str, name: str, model_ids: Sequence[str], thresholds: Any) -> Path:
+def add_downloads(reader: gr.HTML, visit: gr.State) -> None:
+    """Have the reader's event "save" hand a file to the browser."""
+    saver = gr.HTML(html_template="", js_on_load=_SAVE.read_text("utf-8"), padding=False, visible="hidden")
+    reader.save(
+        _download,
+        visit,
+        saver,
+        api_visibility="private",
+        concurrency_limit=2,
+        show_progress="hidden",
+        trigger_mode="multiple",
+    )
+
+
+def write(session: Session, kind: str, screen: Screen) -> Path:
     """Write a download.
 
     Args:
         session: with outcomes; the file lies inside of its folder, in a new one.
         kind: one of `KINDS`.
-        name: what comes after the image's name in the file's.
-        model_ids: the models.
-        thresholds: by model id, a score from 0 to 1, or None where nothing is shown; from the browser.
+        screen: what is shown.
 
     Raises:
-        RequestError: there are no results any more, or a threshold is missing or out of range.
+        RequestError: there are no results any more, or what is shown makes no sense.
         ImageError: the image is gone or cannot be read any more.
     """
-    outcomes = [outcome for outcome in map(session.outcome, model_ids) if outcome is not None]
+    outcomes = [outcome for outcome in map(session.outcome, screen.models) if outcome is not None]
     if session.folder is None or not session.folder.is_dir() or not outcomes:
         raise RequestError("There are no results to download any more. Run the image again.")
-    levels = [_level(outcome, thresholds) for outcome in outcomes]
+    levels = [_level(outcome, screen.thresholds) for outcome in outcomes]
     results = [result_above(*pair) for pair in zip(outcomes, levels, strict=True)]
     stem = re.sub(r"[^\w.-]+", "_", Path(outcomes[0].image).stem)[:100] or "image"
-    path = Path(tempfile.mkdtemp(dir=session.folder / DOWNLOADS)) / f"{stem}_{name}.{kind}"
+    path = Path(tempfile.mkdtemp(dir=session.folder / DOWNLOADS)) / f"{stem}_{screen.view}.{kind}"
     if kind == "png":
         export.annotated(images.read(session.path), results).save(path, compress_level=1)
     elif kind == "csv":
         path.write_text(export.to_csv(results), encoding="utf-8")
-    else:
+    elif kind == "json":
         more = {"agreement": inference.agreement_of(outcomes, levels)} if len(outcomes) == 2 else {}
         text = export.to_json(results, schema_version=inference.SCHEMA_VERSION, **more)
         path.write_text(text, encoding="utf-8")
+    else:
+        raise RequestError(f"There is no download {kind!r}. Reload the page, and try again.")
     return path
 
 
-def _download(session: Session, thresholds: Any, *, kind: str, name: str, model_ids: Sequence[str]) -> Any:
+def _download(visit: Visit, event: gr.EventData) -> Any:
+    asked = event._data if isinstance(event._data, dict) else {}
     try:
-        path = write(session, kind, name, model_ids, thresholds)
+        if asked.get("choice") != visit.session.choice:
+            raise RequestError("This result is not there any more. Open the image again.")
+        screen = Screen(
+            str(asked.get("view")), asked.get("thresholds"), asked.get("stricts"), bool(asked.get("truth"))
+        )
+        path = write(visit.session, str(asked.get("kind")), screen)
     except BoneFXError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(html.escape(str(error)), print_exception=False) from error
     return gr.FileData(path=str(path), orig_name=path.name).model_dump()
 
 

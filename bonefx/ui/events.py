@@ -1,4 +1,8 @@
-"""What happens on the page: from an image to results, and what follows a visitor's choices."""
+"""What happens on the Read page: from an image to results, and what follows a visitor's choices.
+
+The browser numbers the visitor's choices. Each event carries its number, and what it answers is dropped, by
+the browser and by `Visit`, once there is a newer one: the last choice wins, whatever takes how long.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +17,18 @@ from gradio.components import Component
 
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.inference import CHOICES
+from bonefx.hub import Weights
+from bonefx.inference import Outcome
 from bonefx.ui import panes
-from bonefx.ui.analysis import open_image, run_models
+from bonefx.ui.analysis import kept_outcomes, open_example, open_image, run_models, settled_weights
 from bonefx.ui.api import MODEL_QUEUE
-from bonefx.ui.examples import Example, example, thumbnails
+from bonefx.ui.example_files import ExampleFiles
+from bonefx.ui.example_results import ExampleResults, bundled
+from bonefx.ui.examples import example, examples
 from bonefx.ui.metrics_store import MetricsStore
-from bonefx.ui.session import Session, Workspace
+from bonefx.ui.session import Session, Visit, Workspace
 
 Answer = dict[Component, Any]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What one tab shows of the results.
-
-    Attributes:
-        models: ids of the models.
-        viewer: the image with their boxes.
-        downloads: the row of buttons, visible while there are results.
-        provenance: where the weights came from.
-    """
-
-    models: tuple[str, ...]
-    viewer: gr.HTML
-    downloads: gr.Row
-    provenance: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -46,128 +36,153 @@ class Page:
     """The components that take part in events.
 
     Attributes:
-        session: what is remembered of the visitor: image and results.
-        file, delete, gallery: the upload field, the button that deletes the image, the examples.
-        status, cancel: what is being waited for, and the button that ends it.
-        tabs, tab_ids: all tabs, and what they are called in links.
-        shown: one a tab that shows results.
-        again: the button that asks the weights' sources again.
+        visit: what is remembered of the visitor, a `Visit`.
+        strip: the filmstrip; it triggers "pick" with an example's id.
+        reader: the viewer and all around it; it triggers "run", "check", "stop" and "forget".
+        news: what is waited for, and what went wrong; the reader shows it.
+        file, choice: the upload field, and the number of the choice that fills it.
+        tabs: Read, Batch, Metrics and About.
     """
 
-    session: gr.State
+    visit: gr.State
+    strip: gr.HTML
+    reader: gr.HTML
+    news: gr.HTML
     file: gr.File
-    delete: gr.Button
-    gallery: gr.HTML
-    status: gr.HTML
-    cancel: gr.Button
+    choice: gr.Number
     tabs: gr.Tabs
-    tab_ids: tuple[str, ...]
-    shown: tuple[Shown, ...]
-    again: gr.Button
 
 
-def connect(
-    demo: gr.Blocks, page: Page, registry: Registry, store: MetricsStore, workspace: Workspace
-) -> None:
-    """Attach all events of the app that is being built.
+class Reading:
+    """The handlers. Each answers with the components that change, and their new values."""
 
-    A handler answers with the components that change, and their new values.
-    """
-    hidden, visible = gr.update(visible=False), gr.update(visible=True)
+    def __init__(
+        self, page: Page, registry: Registry, store: MetricsStore, workspace: Workspace, files: ExampleFiles
+    ) -> None:
+        self.page = page
+        self.registry = registry
+        self.store = store
+        self.workspace = workspace
+        self.files = files
+        self.results = ExampleResults(registry.settings)
 
-    def show(session: Session) -> Answer:
-        values: Answer = {}
-        for each in page.shown:
-            values[each.viewer] = panes.value(session, each.models, store.report_for)
-            values[each.downloads] = visible if session.outcomes else hidden
-            values[each.provenance] = panes.provenance(session, each.models)
-        return values
+    def begin(self, visit: Visit) -> Answer:
+        """The first example, which the page shows already, now with what is known of the weights in use."""
+        session = self._example(next(iter(examples())), 0)
+        if not visit.put(session):
+            return {self.page.visit: visit}
+        return {self.page.visit: visit, self.page.reader: self._show(session)}
 
-    def read(path: Path, ours: Example | None, session: Session) -> Answer:
+    def pick(self, visit: Visit, event: gr.EventData) -> Answer:
+        number = _number(event)
+        if not visit.choose(number):
+            return {self.page.visit: visit}
         try:
-            opened = open_image(path, ours, session, workspace)
-        except BoneFXError as error:
-            return {page.status: _fail(error)}
-        store.refresh()  # in the background, so that operating points are there with the result
-        said = say("Waiting for the models")
-        return {page.status: said, page.cancel: visible, page.session: opened, **show(opened)}
-
-    def read_upload(path: str, session: Session) -> Answer:
-        # The upload field is emptied: the next image can be dropped at once.
-        return {page.file: None, **read(Path(path), None, session)}
-
-    def read_example(session: Session, event: gr.EventData) -> Answer:
-        try:
-            ours = example(str(event._data.get("id")))
+            session = self._example(str(event._data.get("id")), number)
         except RequestError as error:
-            return {page.status: _fail(error)}
-        return read(ours.path, ours, session)
+            return {self.page.news: _failed(number, error)}
+        return self._open(visit, session)
 
-    def run(session: Session) -> Iterator[Answer]:
-        if session.folder is None or session.outcomes:  # no new image: it could not be read, or is gone
-            yield {page.session: session}
+    def upload(self, path: str, number: float, visit: Visit) -> Answer:
+        # The upload field is emptied: the next image can be dropped at once.
+        empty: Answer = {self.page.file: None}
+        number = int(number or 0)
+        if not visit.choose(number):
+            return empty
+        try:
+            session = open_image(Path(path), number, self.workspace)
+        except BoneFXError as error:
+            return {**empty, self.page.news: _failed(number, error)}
+        self.store.refresh()  # in the background, so that operating points are there with the result
+        return {**empty, **self._open(visit, session)}
+
+    def run(self, visit: Visit, event: gr.EventData) -> Iterator[Answer]:
+        """Run the models on what the visitor has open. Ends unheard when that is no longer wanted."""
+        number = _number(event)
+        if not visit.choose(number):
+            yield {self.page.news: gr.skip()}
+            return
+        session = replace(visit.session, choice=number)
+        if not visit.waits_for(session):
+            gone = RequestError("There is no image any more. Open it again.")
+            yield {self.page.news: _failed(number, gone)}
             return
         try:
-            for news in run_models(session, registry):
-                if not session.folder.exists():
-                    return  # another image has taken this one's place, or it was deleted
+            for news in run_models(session, self.registry, self.results):
+                if not visit.waits_for(session):
+                    return
                 if isinstance(news, str):
-                    yield {page.status: say(news)}
-                else:
-                    session = news
+                    yield {self.page.news: {"choice": number, "waiting": news}}
+                elif visit.put(news):
+                    yield {self.page.reader: self._show(news), self.page.news: {"choice": number}}
         except BoneFXError as error:
-            yield {page.status: _fail(error), page.cancel: hidden}
-            return
-        said = say(_summary(session), session.warning)
-        buttons = {page.cancel: hidden, page.again: visible}
-        yield {page.status: said, **buttons, page.session: session, **show(session)}
+            yield {self.page.news: _failed(number, error)}
 
-    def cancelled() -> Answer:
-        return {page.status: say("Cancelled."), page.cancel: hidden}
+    def check(self, visit: Visit, event: gr.EventData) -> Iterator[Answer]:
+        """Ask the weights' sources again, and run the models with what they give."""
+        self.registry.check_again()
+        self.store.refresh()
+        yield from self.run(visit, event)
 
-    def forget(session: Session) -> Answer:
-        said = say("Deleted." if session.path else "There is nothing to delete.")
-        empty = workspace.forget(session)
-        buttons = {page.cancel: hidden, page.again: hidden}
-        return {page.status: said, **buttons, page.session: empty, **show(empty)}
+    def stop(self, visit: Visit, event: gr.EventData) -> None:
+        visit.choose(_number(event))
 
-    def check_again(session: Session) -> Answer:
-        registry.check_again()
-        store.refresh()
-        said = say("Asking the sources again")
-        return {page.status: said, page.cancel: visible, page.session: replace(session, outcomes=())}
+    def forget(self, visit: Visit, event: gr.EventData) -> Answer:
+        number = _number(event)
+        visit.choose(number)
+        gone = self.workspace.forget(visit.session)
+        visit.put(replace(gone, choice=number))
+        return {self.page.reader: panes.empty(number), self.page.news: {"choice": number, "done": "Deleted."}}
 
-    def open_link(request: gr.Request) -> Any:
-        tab = request.query_params.get("tab")
-        return gr.Tabs(selected=tab) if tab in page.tab_ids else gr.skip()
+    def _example(self, example_id: str, number: int) -> Session:
+        ours = example(example_id)
+        outcomes = kept_outcomes(ours, self.registry, self.results)
+        return open_example(ours, number, self.workspace, self.files, outcomes)
 
-    results = [part for each in page.shown for part in (each.viewer, each.downloads, each.provenance)]
-    changing = [page.status, page.cancel, page.again, page.session, *results]
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    loud: dict[str, Any] = {"api_visibility": "private", "show_progress_on": page.status}
-    running = {
-        "fn": run,
-        "inputs": page.session,
-        "outputs": changing,
-        "concurrency_id": MODEL_QUEUE,
-        "concurrency_limit": 1,
-        # The browser counts a cancelled run as pending for ever; "once" would never start another.
+    def _open(self, visit: Visit, session: Session) -> Answer:
+        before = visit.session
+        if not visit.put(session):
+            self.workspace.drop_results(session)
+            return {self.page.visit: visit}
+        self.workspace.drop_results(before)
+        return {self.page.visit: visit, self.page.reader: self._show(session)}
+
+    def _show(self, session: Session) -> dict[str, Any] | None:
+        settled = settled_weights(self.registry)
+        sure = settled is not None and all(_made_by(settled, outcome) for outcome in session.outcomes)
+        return panes.value(session, self.store.report_for, settled=sure)
+
+
+def connect(page: Page, reading: Reading, demo: gr.Blocks) -> None:
+    """Attach the events of the Read page to the app that is being built."""
+    quiet: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
         "trigger_mode": "multiple",
-        **loud,
     }
-
-    demo.load(open_link, None, page.tabs, **quiet)
-    demo.load(lambda: list(thumbnails()), None, page.gallery, **quiet)
-    uploaded = page.file.upload(
-        read_upload, [page.file, page.session], [page.file, *changing], concurrency_limit=4, **loud
+    at_once = {**quiet, "concurrency_limit": 8}
+    models = {**quiet, "concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
+    opening = [page.visit, page.reader, page.news]
+    demo.load(reading.begin, page.visit, [page.visit, page.reader], **at_once)
+    page.strip.pick(reading.pick, page.visit, opening, **quiet, queue=False)
+    page.file.upload(
+        reading.upload,
+        [page.file, page.choice, page.visit],
+        [page.file, *opening],
+        js="(file, choice, visit) => [file, bonefx.upload, visit]",
+        **{**quiet, "concurrency_limit": 4},
     )
-    picked = page.gallery.select(read_example, page.session, changing, concurrency_limit=4, **loud)
-    asked = page.again.click(check_again, page.session, changing, **quiet)
-    runs = [event.success(**running) for event in (uploaded, picked, asked)]
-    # The words come after the end: a run's last message may still be on its way.
-    for button, then, inputs in ((page.cancel, cancelled, None), (page.delete, forget, page.session)):
-        ended = button.click(None, None, None, cancels=runs, queue=False, **quiet)
-        ended.then(then, inputs, changing, queue=False, **quiet)
+    page.reader.run(reading.run, page.visit, [page.reader, page.news], **models)
+    page.reader.check(reading.check, page.visit, [page.reader, page.news], **models)
+    page.reader.stop(reading.stop, page.visit, None, queue=False, **quiet)
+    page.reader.forget(reading.forget, page.visit, [page.reader, page.news], queue=False, **quiet)
+
+
+def first_value(registry: Registry, store: MetricsStore, files: ExampleFiles) -> dict[str, Any] | None:
+    """What the page shows before anything has been asked for: the first example, by the bundled weights."""
+    ours = next(iter(examples().values()))
+    session = Session(ours.path, None, files.record(ours), None, ours, bundled(ours))
+    return panes.value(session, store.report_for, settled=None)
 
 
 def say(text: str, warning: str | None = None) -> str:
@@ -176,17 +191,18 @@ def say(text: str, warning: str | None = None) -> str:
     return f"<p class='status' role='status'>{html.escape(text)}</p>{extra}"
 
 
-def _fail(error: BoneFXError) -> str:
-    """What went wrong, in the page and as a message that stays until the visitor has closed it."""
-    words = html.escape(str(error))
-    gr.Warning(words, duration=None)
-    return f"<p class='status warning' role='alert'>{words}</p>"
+def _number(event: gr.EventData) -> int:
+    """The number of a choice, as the browser counts them; what is no number is older than all."""
+    number = event._data.get("choice") if isinstance(event._data, dict) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) else -1
 
 
-def _summary(session: Session) -> str:
-    failed = [CHOICES[o.model].name for o in session.outcomes if o.error is not None]
-    done = f"Done, but {' and '.join(failed)} gave no result." if failed else "Done."
-    if session.example is None:
-        return done
-    title = session.example.title
-    return f"{done} This is a synthetic phantom ({title}), no patient. “Ground truth” shows what is broken."
+def _failed(number: int, error: BoneFXError) -> dict[str, Any]:
+    return {"choice": number, "error": str(error)}
+
+
+def _made_by(settled: dict[str, Weights], outcome: Outcome) -> bool:
+    """Whether an outcome is that of these weights; one that failed is what they gave."""
+    if outcome.model not in settled or outcome.weights is None:
+        return True
+    return settled[outcome.model].sha256 == outcome.weights["sha256"]

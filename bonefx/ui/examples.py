@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageOps
+
 from bonefx import images
-from bonefx.drawing import thumbnail
 from bonefx.errors import RequestError, quoted
 from bonefx.labels import CLASSES
 from bonefx.settings import packaged
 
-THUMBNAIL_PIXELS = 112
+THUMBNAIL = (124, 104)
+"""Width and height in pixels: twice what the page shows, for fine screens."""
+
+THUMBNAILS = "thumbnails.jpg"
+"""The file of `contact_sheet`, among the examples; `python -m bonefx examples` makes it."""
+
+_SPECIAL = (("plaster", "Plaster"), ("plate", "Plate"), ("16 bit", "16 bit"), ("DICOM", "DICOM"))
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,16 @@ class Example:
         id: the file's name without its ending; links carry it (`?example=wrist-1`).
         path: the file.
         title: what a person reads.
+        short: the same in a word or two, for the filmstrip.
+        region: the part of the arm.
         lesions: `{"label", "box": {"x1", "y1", "x2", "y2"}}` in pixels, exact.
     """
 
     id: str
     path: Path
     title: str
+    short: str
+    region: str
     lesions: tuple[dict[str, Any], ...]
 
 
@@ -57,8 +67,15 @@ def examples() -> dict[str, Example]:
             if note["image_id"] == image["id"]
         ]
         path = folder / image["file_name"]
-        found[path.stem] = Example(path.stem, path, image["title"], tuple(lesions))
+        title, region = image["title"], image["region"]
+        found[path.stem] = Example(path.stem, path, title, _short(path.stem, title), region, tuple(lesions))
     return found
+
+
+def _short(example_id: str, title: str) -> str:
+    """What is special about an example, or else its region and number."""
+    special = next((word for sign, word in _SPECIAL if sign in title), None)
+    return special or re.sub(r"-(\d+)$", r" \1", example_id).capitalize()
 
 
 def example(example_id: str) -> Example:
@@ -74,14 +91,11 @@ def example(example_id: str) -> Example:
     return examples()[example_id]
 
 
-@lru_cache(maxsize=1)
-def thumbnails() -> tuple[dict[str, str], ...]:
-    """Id, title and a small JPEG as a data address, of each example."""
-    rows = []
-    for each in examples().values():
-        buffer = io.BytesIO()
-        picture = thumbnail(images.read(each.path).rgb, THUMBNAIL_PIXELS).convert("L")
-        picture.save(buffer, "JPEG", quality=70)
-        address = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-        rows.append({"id": each.id, "title": each.title, "picture": address})
-    return tuple(rows)
+def contact_sheet() -> Image.Image:
+    """All examples side by side, each filling its `THUMBNAIL`; the page cuts it up again."""
+    width, height = THUMBNAIL
+    sheet = Image.new("L", (width * len(examples()), height))
+    for number, each in enumerate(examples().values()):
+        picture = Image.fromarray(images.read(each.path).rgb).convert("L")
+        sheet.paste(ImageOps.fit(picture, THUMBNAIL, Image.Resampling.LANCZOS), (width * number, 0))
+    return sheet

@@ -164,6 +164,5 @@ def _sensitivity_in_words(report: Report, rate: float) -> str:
     interval = ""
     if point["interval"]:
         low, high = point["interval"]
-        interval = f" ({100 * low:.0f} to {100 * high:.0f} %)"
-    share = f"{100 * point['sensitivity']:.0f} % of fractures{interval}"
-    return f"finds {share} at this point, measured on {report['dataset']['images']} images"
+        interval = f" ({100 * low:.0f}–{100 * high:.0f} %)"
+    return f"finds {100 * point['sensitivity']:.0f} % of fractures at this setting{interval}"

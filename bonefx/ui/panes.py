@@ -1,118 +1,142 @@
-"""From outcomes to what the viewers show, and the words about weights that stand below them."""
+"""From a session to what the viewer shows, and the words about weights that stand beside it."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bonefx.consensus import CONSENSUS
+from bonefx.detectors import MODELS
 from bonefx.evaluation.report import Report
 from bonefx.inference import CHOICES, Outcome
-from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
+from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.operating import DEFAULT_RATE, RATES, viewer_points
 from bonefx.ui.session import Session
 from bonefx.ui.viewer import viewer_pane, viewer_value
 
-_SOURCES = {"local": "local file", "hub": "from the Hub", "bundled": "bundled demo weights"}
+_SOURCES = {"local": "a local file", "hub": "the Hub", "bundled": "the app itself"}
 
 ReportFor = Callable[[Outcome], "Report | None"]
 
 
-def value(session: Session, model_ids: Sequence[str], report_for: ReportFor) -> dict[str, Any] | None:
-    """What a viewer with these models shows, before a visitor's own choice of a threshold or a point.
+def value(session: Session, report_for: ReportFor, *, settled: bool | None = True) -> dict[str, Any] | None:
+    """What the viewer shows, before a visitor's own choice of a threshold or a point; None without an image.
 
-    Two models come with the view of where they agree.
+    Args:
+        session: the image and its outcomes, if the models have run.
+        report_for: the metrics that belong to an outcome.
+        settled: whether these weights are sure to be the ones in use; None: nobody has asked yet.
     """
     if session.image is None:
         return None
     return viewer_value(
         session.image,
-        [_pane(session.outcome(model_id), model_id) for model_id in model_ids],
+        [_pane(session.outcome(model_id), model_id) for model_id in CHOICES],
         ground_truth=None if session.example is None else session.example.lesions,
-        operating=_operating(session, model_ids, report_for),
-        agreement_of=model_ids if len(model_ids) == 2 else (),
-        notice=NOTICE,
+        operating=_operating(session, report_for),
+        compare=tuple(MODELS),
+        agreement_of=tuple(MODELS)[:2],
+        about={**_about(session), "settled": settled},
     )
+
+
+def empty(choice: int) -> dict[str, Any]:
+    """What the viewer shows without an image."""
+    return {**viewer_value({}, []), "image": None, "about": {"choice": choice}}
+
+
+def _about(session: Session) -> dict[str, Any]:
+    """What is said beside the picture.
+
+    choice: the number of the visitor's choice; example: its id, or None; name, title: of the image; warning:
+    for the person; done: whether there are results; deletable: whether the image is the visitor's own;
+    weights: which these are, in a few words; demo: whether they are the bundled ones; details: for each model
+    its name, facts (term and value) and notes.
+    """
+    ours = session.example
+    shown = [outcome for outcome in session.outcomes if outcome.model in MODELS]
+    sources = {outcome.weights["source"] for outcome in shown if outcome.weights is not None}
+    return {
+        "choice": session.choice,
+        "example": None if ours is None else ours.id,
+        "name": session.path.name if ours is None else ours.short,
+        "title": session.path.name if ours is None else f"Synthetic phantom, no patient · {ours.title}",
+        "warning": session.warning or "",
+        "done": bool(session.outcomes),
+        "deletable": ours is None,
+        "demo": "bundled" in sources,
+        "weights": _weights_in_words(shown, sources),
+        "sha256": {o.model: o.weights["sha256"] for o in shown if o.weights is not None},
+        "details": [_details(outcome) for outcome in session.outcomes],
+    }
+
+
+def _weights_in_words(outcomes: Sequence[Outcome], sources: set[str]) -> str:
+    if not sources:
+        return ""
+    if sources == {"bundled"}:
+        return "These small weights travel with the app; they are not the published models."
+    known = [(CHOICES[o.model].name, o.weights) for o in outcomes if o.weights is not None]
+    return " ".join(f"{name}: from {file['repo'] or _SOURCES[file['source']]}." for name, file in known)
 
 
 def _pane(outcome: Outcome | None, model_id: str) -> dict[str, Any]:
     name = CHOICES[model_id].name
     if outcome is None:
-        return viewer_pane(model_id, name, None, None, error="not run yet")
+        return viewer_pane(model_id, name, None, None, error="no result yet")
     if outcome.error is not None:
         return viewer_pane(model_id, name, None, None, error=outcome.error)
-    seconds = outcome.timings_ms["total"] / 1000
-    took = f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
-    if outcome.members:
-        subtitle = f"of {_names(member['model'] for member in outcome.members)} · {took}"
-    else:
-        subtitle = f"{_SOURCES[outcome.weights['source']]} · {took} on {outcome.runtime.device}"
-    return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD, subtitle=subtitle)
+    return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD)
 
 
-def _operating(session: Session, model_ids: Sequence[str], report_for: ReportFor) -> dict[str, Any]:
-    outcomes = [o for o in map(session.outcome, model_ids) if o is not None and o.detections is not None]
+def _operating(session: Session, report_for: ReportFor) -> dict[str, Any]:
+    """The points on offer: where all models have metrics. The consensus takes part if it has some, too."""
+    outcomes = [outcome for outcome in session.outcomes if outcome.detections is not None]
     reports = {outcome.model: report_for(outcome) for outcome in outcomes}
-    missing = [model_id for model_id, report in reports.items() if report is None]
-    if missing or not reports:
-        words = f"No metrics belong to the weights of {_names(missing)}: only raw scores can be set."
-        return {"points": [], "selected": None, "message": words if missing else ""}
-    selected = list(RATES).index(DEFAULT_RATE)
-    return {"points": viewer_points(reports), "selected": selected, "message": ""}
+    missing = [model_id for model_id in MODELS if model_id in reports and reports[model_id] is None]
+    known = {model_id: report for model_id, report in reports.items() if report is not None}
+    if missing or not known:
+        names = " and ".join(CHOICES[model_id].name for model_id in missing)
+        words = f"No metrics belong to the weights of {names}: only scores can be set."
+        return {"points": [], "selected": None, "message": words if missing else "", "measured": ""}
+    images = sorted({report["dataset"]["images"] for report in known.values()})
+    return {
+        "points": viewer_points(known),
+        "selected": list(RATES).index(DEFAULT_RATE),
+        "message": "",
+        "measured": f"Measured on {' or '.join(map(str, images))} real radiographs of one public data set.",
+    }
 
 
-def _names(model_ids: Iterable[str]) -> str:
-    return " and ".join(CHOICES[model_id].name for model_id in model_ids)
-
-
-def provenance(session: Session, model_ids: Sequence[str]) -> str:
-    """Where these models' weights came from, as HTML; loud but calm where they are the bundled demo's."""
-    outcomes = [outcome for outcome in map(session.outcome, model_ids) if outcome is not None]
-    cards = [_fusion(outcome) if outcome.members else _weights(outcome) for outcome in outcomes]
-    return f"<div class='provenance'>{''.join(cards)}</div>" if cards else ""
-
-
-def _weights(outcome: Outcome) -> str:
-    demo, facts, source = "", "", ""
+def _details(outcome: Outcome) -> dict[str, Any]:
+    """A model's weights, what computed, and how long it took."""
+    facts: list[tuple[str, str]] = []
+    if outcome.model == CONSENSUS.id:
+        facts.append(("Made of", " and ".join(CHOICES[each["model"]].name for each in outcome.members)))
+        facts.append(("Method", CONSENSUS.method))
     if outcome.weights is not None:
-        source = outcome.weights["source"]
+        facts += _file(outcome.weights)
+    if outcome.runtime is not None:
         runtime = outcome.runtime
-        facts = (
-            f"<p>{_file(outcome.weights)}</p>"
-            f"<p>{html.escape(runtime.engine)}, {runtime.precision}, {html.escape(runtime.device)}; "
-            f"{html.escape(outcome.nms)}; {outcome.image_size} px</p>"
-        )
-    if source == "bundled":
-        demo = (
-            "<p class='demo'><strong>Demo weights.</strong> These small weights travel with the app; "
-            "they are not the published model. They learnt from one public set of real radiographs and "
-            "from synthetic phantoms; how good they are was measured on real radiographs only.</p>"
-        )
-    return _card(outcome, source, demo + facts)
+        facts.append(("Computed by", f"{runtime.engine}, {runtime.precision}, {runtime.device}"))
+        facts.append(("Input", f"{outcome.image_size} px; NMS {outcome.nms}"))
+    if outcome.timings_ms and outcome.weights is not None:
+        seconds = outcome.timings_ms["total"] / 1000
+        facts.append(("Time", f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"))
+    return {
+        "model": outcome.model,
+        "name": CHOICES[outcome.model].name,
+        "facts": [list(fact) for fact in facts],
+        "notes": list(outcome.notes),
+        "error": outcome.error or "",
+    }
 
 
-def _fusion(outcome: Outcome) -> str:
-    parts = [
-        f"<p>{html.escape(CHOICES[member['model']].name)}: {_file(member['weights'])}</p>"
-        for member in outcome.members
-        if member["weights"] is not None
-    ]
-    return _card(outcome, "", "".join(parts))
-
-
-def _card(outcome: Outcome, source: str, content: str) -> str:
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in outcome.notes)
-    notes = f"<ul>{notes}</ul>" if notes else ""
-    name = html.escape(CHOICES[outcome.model].name)
-    return f"<section class='weights {source}'><h3>{name}</h3>{content}{notes}</section>"
-
-
-def _file(weights: Mapping[str, Any]) -> str:
+def _file(weights: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A weight file, where it came from, and its hash."""
-    where = html.escape(weights["repo"] or _SOURCES[weights["source"]])
-    if weights["revision"]:
-        where += f" at {html.escape(weights['revision'][:8])}"
-    return (
-        f"<code>{html.escape(weights['file'])}</code>, {where}, "
-        f"SHA-256 <code title='{weights['sha256']}'>{weights['sha256'][:12]}…</code>"
-    )
+    source = weights["repo"] or _SOURCES[weights["source"]]
+    revision = f", commit {weights['revision']}" if weights["revision"] else ""
+    return [
+        ("Weights", f"{weights['file']}, from {source}{revision}"),
+        ("SHA-256", weights["sha256"]),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Session:
         warning: for the person, when the image is plainly no radiograph.
         example: set when the image is one of ours.
         outcomes: one a model and one of the consensus; empty until the models have run.
+        choice: the number of the visitor's choice that led here.
     """
 
     path: Path | None = None
@@ -34,10 +36,51 @@ class Session:
     warning: str | None = None
     example: Example | None = None
     outcomes: tuple[Outcome, ...] = ()
+    choice: int = 0
 
     def outcome(self, model_id: str) -> Outcome | None:
         """The outcome of a model, if it has run."""
         return next((outcome for outcome in self.outcomes if outcome.model == model_id), None)
+
+
+class Visit:
+    """One visitor: the newest choice, and the session that the last finished one led to.
+
+    It is one object for the whole visit, changed in place: events of one visitor run side by side, and a
+    value that each of them handed back would be that of the slowest, not of the newest.
+
+    Attributes:
+        number: of the newest choice. The browser counts them, and drops what belongs to an older one.
+        session: what is there to be looked at and downloaded.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.session = Session()
+        self._lock = threading.Lock()
+
+    def __deepcopy__(self, memo: object) -> Visit:
+        return Visit()  # how Gradio makes a visitor's own
+
+    def choose(self, number: int) -> bool:
+        """Take note of a choice; False where a newer one is known already."""
+        with self._lock:
+            if number < self.number:
+                return False
+            self.number = number
+            return True
+
+    def waits_for(self, session: Session) -> bool:
+        """Whether this is still the newest choice, and its files are still there."""
+        return session.choice == self.number and session.folder is not None and session.folder.exists()
+
+    def put(self, session: Session) -> bool:
+        """Make it the visitor's, unless a newer choice was made meanwhile."""
+        with self._lock:
+            if session.choice != self.number:
+                return False
+            self.session = session
+            return True
 
 
 class Workspace:

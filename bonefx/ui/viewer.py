@@ -1,8 +1,8 @@
-"""The viewer: an image with the boxes of one or several models, side by side, moved together.
+"""The viewer: an image with the boxes of one or several models, as views of one result.
 
 It is one `gr.HTML` component. Its markup, style and scripts are the files of `static/viewer/`; they ask no
-other host, and fetch nothing but the image: zoom, window, thresholds and operating points are the browser's.
-This module makes the component and the values that it shows. A value is plain data:
+other host, and fetch nothing but the image: view, zoom, window, thresholds and operating points are the
+browser's. This module makes the component and the values that it shows. A value is plain data:
 
     image           {"file", "deep", "width", "height", "alt"}, see `viewer_image`
     panes           see `viewer_pane`; boxes above `strict` are solid, those only above `threshold` dashed
@@ -11,11 +11,12 @@ This module makes the component and the values that it shows. A value is plain d
                     "selected", "message"}; `thresholds`, `strict` and `notes` by pane id (a score of None: no
                     score reaches this point, nothing is above it), in place of the panes' own; without
                     points, "message" says why
+    compare         the ids of the panes that stand side by side at first
     agreement       None, or {"of": two pane ids, "looks"}: a further pane with what the two agree on
-    notice          a line below
+    about           what is said beside the picture, see `panes.value`
 
-What a visitor sets (a threshold, an operating point) holds in all viewers of the page and for their next
-values, and never leaves the browser by itself: see `static/viewer/choice.js`.
+What a visitor sets (a threshold, an operating point) holds for the next values too, and never leaves the
+browser by itself: see `static/viewer/choice.js`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from PIL import Image
 
 from bonefx.detections import Detections
 from bonefx.drawing import MODEL_STYLES
-from bonefx.matching import match
+from bonefx.labels import place
+from bonefx.matching import iou_matrix, match
 
 if TYPE_CHECKING:
     from bonefx.images import Radiograph
@@ -43,14 +45,21 @@ _SCRIPTS = (  # the later use the earlier; the last starts
     "agreement",
     "pixels",
     "marks",
+    "labels",
     "gestures",
-    "findings",
     "controls",
     "state",
+    "groups",
     "panes",
     "agreement_pane",
+    "findings",
+    "verdict",
+    "truth",
     "thresholds",
     "frames",
+    "views",
+    "about",
+    "keys",
     "viewer",
 )
 
@@ -73,6 +82,9 @@ OTHER_LOOK = {"tag": "", "color": "#CC79A7", "line": "plain"}
 PREVIEW_SIDE = 2048
 """Longest side in pixels of the preview that stands in until 16-bit data have arrived."""
 
+NEAR = 0.2
+"""From this IoU with a lesion on, a box that does not count as a hit is a near miss."""
+
 
 def viewer(value: Mapping[str, Any] | None = None, *, elem_id: str | None = None, **options: Any) -> gr.HTML:
     """The viewer as a Gradio component.
@@ -86,11 +98,17 @@ def viewer(value: Mapping[str, Any] | None = None, *, elem_id: str | None = None
         value,
         html_template=(_STATIC / "viewer.html").read_text("utf-8"),
         css_template=(_STATIC / "viewer.css").read_text("utf-8"),
-        js_on_load="\n".join((_STATIC / f"{name}.js").read_text("utf-8") for name in _SCRIPTS),
+        js_on_load="\n".join(script(_STATIC / f"{name}.js") for name in _SCRIPTS),
         apply_default_css=False,
         elem_id=elem_id,
         **options,
     )
+
+
+def script(path: Path) -> str:
+    """A script as the page carries it: without indentation and lines of comment, which are a third of it."""
+    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def viewer_value(
@@ -98,10 +116,10 @@ def viewer_value(
     panes: Sequence[Mapping[str, Any]],
     *,
     ground_truth: Sequence[Mapping[str, Any]] | None = None,
-    ground_truth_visible: bool = False,
     operating: Mapping[str, Any] | None = None,
+    compare: Sequence[str] | None = None,
     agreement_of: Sequence[str] = (),
-    notice: str = "",
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a viewer shows.
 
@@ -109,28 +127,33 @@ def viewer_value(
         image: from `viewer_image`.
         panes: from `viewer_pane`, in the order in which they stand.
         ground_truth: the lesions, `{"label", "box": {"x1", "y1", "x2", "y2"}}` in pixels of the image; None
-            where nobody knows them. Detections are marked "hit" or "false alarm" against them, by
-            `matching.match` at IoU 0.5 whatever the label ("hit, other label" where that differs).
-        ground_truth_visible: whether they show from the start.
+            where nobody knows them. Against them each detection is, by `matching.match` at IoU 0.5 whatever
+            the label, "found", a "near miss" with its IoU, a "second box on the same lesion" or a "false
+            alarm".
         operating: the operating points on offer, as above.
+        compare: ids of the panes that stand side by side at first; None: all. Each has a view of its own too.
         agreement_of: ids of two of the panes: one more pane shows where they agree, by the rule of
             `bonefx.agreement` at the thresholds of the moment. Empty: no such pane.
-        notice: said below the panes.
+        about: what is said beside the picture.
     """
     marked = [dict(pane) for pane in panes]
     lesions = None
     if ground_truth is not None:
-        lesions = [{"label": each["label"], "box": dict(each["box"]), "found": {}} for each in ground_truth]
+        lesions = [
+            {"label": place(each["label"]), "box": dict(each["box"]), "found": {}} for each in ground_truth
+        ]
         for pane in marked:
             _compare(pane, lesions)
+    for pane in marked:
+        pane["detections"] = _packed(pane["detections"])
     return {
         "image": dict(image),
         "panes": marked,
         "ground_truth": lesions,
-        "ground_truth_visible": ground_truth_visible,
         "operating": None if operating is None else dict(operating),
+        "compare": [pane["id"] for pane in marked] if compare is None else list(compare),
         "agreement": {"of": list(agreement_of), "looks": AGREEMENT_LOOKS} if agreement_of else None,
-        "notice": notice,
+        "about": dict(about or {}),
     }
 
 
@@ -141,7 +164,6 @@ def viewer_pane(
     threshold: float | None,
     *,
     strict: float | None = None,
-    subtitle: str = "",
     note: str = "",
     error: str = "",
     look: Mapping[str, str] | None = None,
@@ -153,8 +175,7 @@ def viewer_pane(
         title: heading of the pane.
         detections: everything from the score floor up; the browser filters. None with an `error`.
         threshold: the score from which a detection shows. None: all show, and there is no control for it.
-        strict: the stricter point's score, from which lines are solid. None: all are.
-        subtitle: where the weights came from, how long it took.
+        strict: the stricter point's score, from which marks are stronger: solid lines. None: all are.
         note: said beside the count, and replaced by the operating point's own note.
         error: why there is no result, in place of one.
         look: `{"tag", "color", "line"}`; None takes the model's own of `LOOKS`.
@@ -162,7 +183,6 @@ def viewer_pane(
     return {
         "id": pane_id,
         "title": title,
-        "subtitle": subtitle,
         "note": note,
         "error": error,
         "threshold": threshold,
@@ -196,9 +216,9 @@ def viewer_image(radiograph: Radiograph, folder: Path, alt: str) -> dict[str, An
         picture.save(path, quality=92)
         grey_path = folder / f"{stem}.bin"
         grey_path.write_bytes(deep_bytes(radiograph.grey))
-        deep = {"file": _file(grey_path), "window": fitted_window(radiograph.grey, rgb[..., 0])}
+        deep = {"file": file_record(grey_path), "window": fitted_window(radiograph.grey, rgb[..., 0])}
     return {
-        "file": _file(path),
+        "file": file_record(path),
         "deep": deep,
         "width": radiograph.width,
         "height": radiograph.height,
@@ -237,19 +257,38 @@ def fitted_window(grey: np.ndarray, shown: np.ndarray) -> list[float]:
 
 
 def _compare(pane: dict[str, Any], lesions: Sequence[dict[str, Any]]) -> None:
-    """Give each detection of a pane its "mark", and each lesion the score that found it in this pane."""
+    """Give each detection of a pane its "truth", and each lesion the score that found it in this pane."""
     detections = [dict(record) for record in pane["detections"]]
     found = match(_corners(detections), _corners(lesions))
+    overlap = iou_matrix(_corners(detections), _corners(lesions)) if lesions else None
     for lesion in lesions:
         lesion["found"][pane["id"]] = None
-    for detection, index in zip(detections, found.tolist(), strict=True):
-        if index < 0:
-            detection["mark"] = "false alarm"
-            continue
-        lesion = lesions[index]
-        lesion["found"][pane["id"]] = detection["score"]
-        detection["mark"] = "hit" if lesion["label"] == detection["label"] else "hit, other label"
+    for row, (detection, index) in enumerate(zip(detections, found.tolist(), strict=True)):
+        closest = float(overlap[row].max()) if overlap is not None else 0.0
+        if index >= 0:
+            lesions[index]["found"][pane["id"]] = detection["score"]
+            detection["truth"] = "found"
+        elif closest >= 0.5:
+            detection["truth"] = "second box on the same lesion"
+        elif closest >= NEAR:
+            detection["truth"] = f"near miss, IoU {closest:.2f}"
+        else:
+            detection["truth"] = "false alarm"
     pane["detections"] = detections
+
+
+def _packed(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The same as columns, which are a quarter as long: `box` is four numbers a detection, in one list."""
+    corners = ("x1", "y1", "x2", "y2")
+    packed: dict[str, list[Any]] = {
+        "label": [place(record["label"]) for record in records],
+        "class_id": [record["class_id"] for record in records],
+        "score": [float(f"{record['score']:.9g}") for record in records],
+        "box": [round(record["box"][corner], 2) for record in records for corner in corners],
+    }
+    if any("truth" in record for record in records):
+        packed["truth"] = [record["truth"] for record in records]
+    return packed
 
 
 def _corners(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -260,6 +299,6 @@ def _is_coloured(rgb: np.ndarray) -> bool:
     return bool((rgb[..., 0] != rgb[..., 1]).any() or (rgb[..., 0] != rgb[..., 2]).any())
 
 
-def _file(path: Path) -> dict[str, Any]:
+def file_record(path: Path) -> dict[str, Any]:
     """A file as Gradio's own record: Gradio serves it, and gives it the address that the page sees."""
     return gr.FileData(path=str(path)).model_dump()

@@ -15,7 +15,7 @@ from bonefx.detections import Detections
 from bonefx.errors import RequestError
 from bonefx.inference import Outcome
 from bonefx.settings import NOTICE
-from bonefx.ui.downloads import write
+from bonefx.ui.downloads import Screen, write
 from bonefx.ui.session import DOWNLOADS, Session
 
 BOTH = ("faster-rcnn", "yolo")
@@ -35,7 +35,7 @@ def session(tmp_path) -> Session:
 
 def test_json_has_thresholds_weights_notice_and_agreement(session):
     age = session.folder.stat().st_mtime
-    path = write(session, "json", "compare", BOTH, {"faster-rcnn": 0.5, "yolo": 0.05})
+    path = write(session, "json", Screen("compare", {"faster-rcnn": 0.5, "yolo": 0.05}))
     assert path.name == "My_wrist_left__compare.json"
     assert session.folder in path.parents  # deleted with it
     assert session.folder.stat().st_mtime == age  # and not one minute later than before
@@ -51,7 +51,7 @@ def test_json_has_thresholds_weights_notice_and_agreement(session):
 
 
 def test_csv_has_a_row_for_each_detection_of_the_tab(session):
-    path = write(session, "csv", "yolo", ("yolo",), {"yolo": 0.0})
+    path = write(session, "csv", Screen("yolo", {"yolo": 0.0}))
     rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
     assert [(row["model"], float(row["score"])) for row in rows] == [
         ("yolo", pytest.approx(0.6)),
@@ -61,7 +61,7 @@ def test_csv_has_a_row_for_each_detection_of_the_tab(session):
 
 def test_the_picture_has_the_boxes(session):
     shown, hidden = (
-        np.asarray(Image.open(write(session, "png", "yolo", ("yolo",), {"yolo": level})))
+        np.asarray(Image.open(write(session, "png", Screen("yolo", {"yolo": level}))))
         for level in (0.5, None)  # None: an operating point that no score reaches
     )
     colour = (0x56, 0xB4, 0xE9)
@@ -75,11 +75,17 @@ def test_the_picture_has_the_boxes(session):
 )
 def test_what_the_browser_sends_is_checked(session, thresholds):
     with pytest.raises(RequestError):
-        write(session, "json", "yolo", ("yolo",), thresholds)
+        write(session, "json", Screen("yolo", thresholds))
+
+
+@pytest.mark.parametrize(("kind", "view"), [("exe", "yolo"), ("json", "knee")])
+def test_nor_is_any_other_kind_or_view_made(session, kind, view):
+    with pytest.raises(RequestError):
+        write(session, kind, Screen(view, {"yolo": 0.5}))
 
 
 def test_after_the_image_was_deleted_there_is_nothing_to_download(session):
     shutil.rmtree(session.folder)
     with pytest.raises(RequestError, match="no results"):
-        write(session, "csv", "yolo", ("yolo",), {"yolo": 0.5})
+        write(session, "csv", Screen("yolo", {"yolo": 0.5}))
     assert not Path(session.folder).exists()

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from bonefx import inference
 from bonefx.detections import Detections
 from bonefx.errors import RequestError
 from bonefx.inference import Outcome
@@ -82,9 +83,7 @@ def test_points_of_the_viewer():
     assert by_rate[0.125]["thresholds"] == {"yolo": None}  # no score makes so few
     assert by_rate[1.0]["thresholds"] == {"yolo": 0.3}
     assert by_rate[1.0]["strict"] == {"yolo": 0.6}  # that of a quarter of the rate
-    assert by_rate[1.0]["notes"] == {
-        "yolo": "finds 50 % of fractures (40 to 60 %) at this point, measured on 348 images"
-    }
+    assert by_rate[1.0]["notes"] == {"yolo": "finds 50 % of fractures at this setting (40–60 %)"}
 
 
 def test_above_an_infinite_threshold_there_is_nothing_and_that_is_said():
@@ -99,5 +98,5 @@ def test_above_an_infinite_threshold_there_is_nothing_and_that_is_said():
 
 def test_agreement_is_that_above_each_own_threshold():
     both = [outcome(), outcome()]
-    assert len(operating.agreement_of(both, [0.0, 0.0])["both"]) == 2
-    assert operating.agreement_of([outcome(), outcome(detections=None, error="no")], [0.0, 0.0]) is None
+    assert len(inference.agreement_of(both, [0.0, 0.0])["both"]) == 2
+    assert inference.agreement_of([outcome(), outcome(detections=None, error="no")], [0.0, 0.0]) is None

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
 from bonefx.detectors.base import Runtime
 from bonefx.inference import Outcome
 from bonefx.ui import panes
+from bonefx.ui.examples import examples
 from bonefx.ui.session import Session
 
 IMAGE = {"file": None, "deep": None, "width": 100, "height": 80, "alt": "an image"}
@@ -44,79 +46,99 @@ def report() -> dict:
 
 
 def test_before_the_first_image_there_is_nothing():
-    assert panes.value(Session(), ["yolo"], lambda outcome: None) is None
-    assert panes.provenance(Session(), ["yolo"]) == ""
+    assert panes.value(Session(), lambda outcome: None) is None
 
 
 def test_without_metrics_raw_scores_and_a_reason():
-    shown = panes.value(session(outcome("yolo")), ["yolo"], lambda outcome: None)
-    assert shown["panes"][0]["threshold"] == 0.25
+    shown = panes.value(session(outcome("faster-rcnn"), outcome("yolo")), lambda outcome: None)
+    assert [pane["threshold"] for pane in shown["panes"]] == [0.25, 0.25, None]
     assert shown["operating"]["points"] == []
-    assert "No metrics belong to the weights of YOLO" in shown["operating"]["message"]
+    assert "No metrics belong to the weights of Faster R-CNN and YOLO" in shown["operating"]["message"]
 
 
 def test_with_metrics_the_operating_points_are_offered():
     both = session(outcome("faster-rcnn"), outcome("yolo"))
-    shown = panes.value(both, ["faster-rcnn", "yolo"], lambda outcome: report())["operating"]
+    shown = panes.value(both, lambda outcome: report())["operating"]
     assert [point["label"] for point in shown["points"]] == ["1/8", "1/4", "1/2", "1", "2", "4", "8"]
     assert shown["points"][shown["selected"]]["thresholds"] == {"faster-rcnn": 0.3, "yolo": 0.3}
+    assert "348 real radiographs" in shown["measured"]
 
 
 def test_one_model_without_metrics_means_raw_scores_for_both():
     """At different prices a comparison would mislead."""
     reports = {"yolo": report(), "faster-rcnn": None}
     shown = panes.value(
-        session(outcome("faster-rcnn"), outcome("yolo")),
-        ["faster-rcnn", "yolo"],
-        lambda outcome: reports[outcome.model],
+        session(outcome("faster-rcnn"), outcome("yolo")), lambda outcome: reports[outcome.model]
     )
     assert shown["operating"]["points"] == []
     assert "Faster R-CNN" in shown["operating"]["message"]
 
 
-def test_two_models_come_with_their_agreement():
-    both = session(outcome("faster-rcnn"), outcome("yolo"))
-    assert panes.value(both, ["yolo"], lambda outcome: None)["agreement"] is None
-    shown = panes.value(both, ["faster-rcnn", "yolo"], lambda outcome: None)["agreement"]
-    assert shown["of"] == ["faster-rcnn", "yolo"]
+def test_a_consensus_without_metrics_leaves_the_models_theirs():
+    reports = {"yolo": report(), "faster-rcnn": report(), "consensus": None}
+    all_three = session(outcome("faster-rcnn"), outcome("yolo"), outcome("consensus"))
+    shown = panes.value(all_three, lambda outcome: reports[outcome.model])["operating"]
+    assert set(shown["points"][0]["thresholds"]) == {"faster-rcnn", "yolo"}
 
 
-def test_a_consensus_names_the_weights_of_its_members():
-    members = tuple(
-        {"model": model, "weights": {**outcome(model).weights, "file": f"{model}.pt"}}
-        for model in ("faster-rcnn", "yolo")
-    )
-    fused = outcome("consensus", weights=None, runtime=None, members=members)
-    (pane,) = panes.value(session(fused), ["consensus"], lambda outcome: None)["panes"]
-    assert (pane["title"], pane["tag"]) == ("Consensus", "C")
-    assert pane["subtitle"] == "of Faster R-CNN and YOLO · 1.2 s"
-    text = panes.provenance(session(fused), ["consensus"])
-    assert "faster-rcnn.pt" in text
-    assert "yolo.pt" in text
+def test_the_models_stand_side_by_side_and_have_an_agreement():
+    shown = panes.value(session(outcome("faster-rcnn"), outcome("yolo")), lambda outcome: None)
+    assert [pane["id"] for pane in shown["panes"]] == ["faster-rcnn", "yolo", "consensus"]
+    assert shown["compare"] == ["faster-rcnn", "yolo"]
+    assert shown["agreement"]["of"] == ["faster-rcnn", "yolo"]
+
+
+def details(*outcomes: Outcome) -> list[dict]:
+    return panes.value(session(*outcomes), lambda outcome: None)["about"]["details"]
+
+
+def test_details_say_which_weights_and_what_computed():
+    (found,) = details(outcome("yolo", timings_ms={"total": 42.0}, notes=("why not others",)))
+    assert dict(map(tuple, found["facts"])) == {
+        "Weights": "<b>.pt, from the app itself",
+        "SHA-256": SHA,
+        "Computed by": "torch, float32, a processor",
+        "Input": "384 px; NMS per class",
+        "Time": "0.04 s",
+    }
+    assert found["notes"] == ["why not others"]
+
+
+def test_a_consensus_names_its_members_and_its_method():
+    members = tuple({"model": model, "weights": None} for model in ("faster-rcnn", "yolo"))
+    (found,) = details(outcome("consensus", weights=None, runtime=None, members=members))
+    assert found["facts"][0] == ["Made of", "Faster R-CNN and YOLO"]
+    assert found["facts"][1] == ["Method", CONSENSUS.method]
 
 
 def test_a_failed_model_shows_its_reason():
     failed = outcome("yolo", detections=None, error="No weights of YOLO could be used.")
-    shown = panes.value(session(failed), ["yolo"], lambda outcome: None)
-    assert shown["panes"][0]["error"] == "No weights of YOLO could be used."
+    shown = panes.value(session(failed), lambda outcome: None)
+    assert shown["panes"][1]["error"] == "No weights of YOLO could be used."
+    assert shown["about"]["details"][0]["error"] == "No weights of YOLO could be used."
 
 
-@pytest.mark.parametrize(("ms", "words"), [(1234.0, "1.2 s on a processor"), (42.0, "0.04 s on a processor")])
-def test_the_time_taken_and_by_what(ms, words):
-    quick = outcome("yolo", timings_ms={"total": ms})
-    shown = panes.value(session(quick), ["yolo"], lambda outcome: None)
-    assert shown["panes"][0]["subtitle"] == f"bundled demo weights · {words}"
+@pytest.mark.parametrize(
+    ("source", "demo", "words"),
+    [
+        ("bundled", True, "These small weights travel with the app; they are not the published models."),
+        ("local", False, "YOLO: from a local file."),
+        ("hub", False, "YOLO: from the Hub."),
+    ],
+)
+def test_demo_weights_are_marked(source, demo, words):
+    about = panes.value(session(outcome("yolo", source)), lambda outcome: None)["about"]
+    assert about["demo"] is demo
+    assert about["weights"] == words
 
 
-@pytest.mark.parametrize(("source", "loud"), [("bundled", True), ("hub", False), ("local", False)])
-def test_demo_weights_are_marked(source, loud):
-    text = panes.provenance(session(outcome("yolo", source)), ["yolo"])
-    assert ("Demo weights." in text) is loud
-    assert SHA[:12] in text
-
-
-def test_what_comes_from_outside_is_escaped():
-    hostile = "<script>alert(1)</script>"
-    text = panes.provenance(session(outcome("yolo", notes=(hostile,))), ["yolo"])
-    assert "<script>" not in text
-    assert "<b>.pt" not in text
+def test_a_session_says_whose_image_it_is():
+    about = panes.value(session(outcome("yolo")), lambda outcome: None)["about"]
+    assert (about["name"], about["example"], about["deletable"]) == ("a.png", None, True)
+    ours = next(iter(examples().values()))
+    shown = panes.value(Session(ours.path, image=IMAGE, example=ours, choice=7), lambda outcome: None)
+    about = shown["about"]
+    assert (about["name"], about["example"], about["deletable"]) == ("Wrist 1", "wrist-1", False)
+    assert (about["choice"], about["done"]) == (7, False)
+    assert "no patient" in about["title"]
+    assert shown["ground_truth"][0]["label"] == "wrist"

@@ -35,22 +35,27 @@ def test_a_slow_first_use_tells_leaves_the_page_usable_and_can_be_cancelled(hub,
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.goto(slow_app)
-        page.locator(".examples button").first.click()
-        status = page.locator(".status")
+        status = page.locator(".viewer .news")  # nobody knows yet whose weights will be used
+        expect(page.locator("[data-part=weights]")).to_contain_text("Demo weights.")
         expect(status).to_contain_text(
             re.compile(r"YOLO: downloading \d+ of 5 MB|YOLO: downloading \d+ of \d+ kB"), timeout=60_000
         )
         page.get_by_role("tab", name="About").click()
         expect(page.get_by_text("What this is")).to_be_visible()
+        page.get_by_role("tab", name="Read").click()
         page.get_by_role("button", name="Cancel").click()
         expect(status).to_contain_text("Cancelled.")
         page.wait_for_timeout(1500)
         expect(status).to_contain_text("Cancelled.")  # nothing goes on behind it
+        expect(page.locator(".view .mark").first).to_be_attached()  # what was there is there
         hub.recover()
-        page.locator(".examples button").first.click()
-        expect(status).to_contain_text("Done", timeout=60_000)
-        expect(page.locator(".provenance .hub")).to_contain_text("owner/slow")
-        expect(page.locator(".provenance .local")).to_be_attached()
+        page.get_by_role("button", name="Run again").click()
+        expect(page.locator("[data-part=weights]")).to_have_text(
+            "Faster R-CNN: from a local file. YOLO: from owner/slow.", timeout=120_000
+        )
+        page.reload()  # what the new weights have found is kept
+        page.locator('.viewer[data-settled="true"]').wait_for()
+        expect(page.locator("[data-part=weights]")).to_contain_text("owner/slow")
 
 
 def test_when_the_hub_fails_the_page_says_why_and_check_again_asks_it(hub, tmp_path):
@@ -64,13 +69,18 @@ def test_when_the_hub_fails_the_page_says_why_and_check_again_asks_it(hub, tmp_p
     with serve(app, **launch_options()) as address, open_browser() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.goto(address)
-        page.locator(".examples button").first.click()
-        status = page.locator(".status")
-        expect(status).to_contain_text("Done", timeout=120_000)
-        cards = page.locator(".provenance .weights")
-        expect(cards.nth(1)).to_contain_text("Demo weights.")
+        page.locator('.viewer[data-settled="true"]').wait_for(timeout=120_000)
+        expect(page.locator("[data-part=weights]")).to_contain_text("Demo weights.")
+        page.get_by_text("Details", exact=True).click()
+        cards = page.locator("[data-part=details] .weights")
         expect(cards.nth(1)).to_contain_text("503")
+        again = page.get_by_role("button", name="Check the weights' sources again")
+        again.click()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator(".viewer .news")).to_contain_text("Cancelled.")
+        with page.expect_download():  # what is still shown can still be taken along
+            page.locator("[data-save=json]").click()
         hub.recover()
-        page.get_by_role("button", name="Check the weights' sources again").click()
+        again.click()
         expect(cards.nth(1)).to_contain_text("owner/later", timeout=120_000)
-        expect(cards.nth(1)).not_to_contain_text("Demo weights.")
+        expect(page.locator("[data-part=weights]")).to_contain_text("YOLO: from owner/later.")

@@ -1,30 +1,55 @@
-// What the visitor has set, once for the whole page: several viewers (one a tab) show the same result, some of
-// them are made only when their tab is first opened, and values come and go.
+// What the visitor has set, and the page's address, which says it: `?example=`, `?fp=` and `?tab=`.
 //
 // `choice.rate` is an operating point by its label, null once a score was set by hand, and undefined as long as
-// nothing was set; `?fp=1/4` or `?fp=0.25` in the page's address sets it at the start. `choice.scores` are the
-// thresholds by pane id that hold where there are no operating points, or none is wanted.
+// nothing was set. `choice.scores` are the thresholds by pane id that hold where there are no operating points,
+// or none is wanted. `number` counts the visitor's choices: what answers an older one is dropped.
 //
-// For other scripts of the page: bonefx.choose({rate: "1/4"}), bonefx.choose({scores: {yolo: 0.3}}), and
-// bonefx.thresholds("elem-id of a viewer"), what that viewer shows now: a score by pane id, null for "nothing".
-const visitor = (globalThis.bonefx ??= {
-  choice: { rate: new URLSearchParams(location.search).get("fp") ?? undefined, scores: {} },
-  viewers: new Set(), // {element, take(), thresholds()}
+// For other scripts of the page: bonefx.choose({rate: "1/4"}), bonefx.choose({scores: {yolo: 0.3}}),
+// bonefx.thresholds(), what is shown now: a score by pane id, null for "nothing"; and bonefx.numbered().
+const query = () => new URLSearchParams(location.search);
+const visitor = {
+  choice: { rate: query().get("fp") ?? undefined, scores: {} },
+  number: 0,
+  shown: undefined, // the example on the screen; null is another image
 
   choose({ rate = null, scores = {} }) {
     this.choice.rate = rate;
     Object.assign(this.choice.scores, scores);
-    for (const viewer of this.viewers) {
-      if (viewer.element.isConnected) viewer.take();
-      else this.viewers.delete(viewer);
-    }
+    this.take();
+    const fp = rate === null ? null : rate;
+    writeAddress({ fp }, false);
   },
 
-  thresholds(id) {
-    const root = document.getElementById(id);
-    return [...this.viewers].find((viewer) => root?.contains(viewer.element))?.thresholds() ?? {};
+  // The number of a new choice: an example by its id, or null for an image of the visitor's own. `quiet`: it is
+  // the address that has chosen.
+  numbered(example = null, quiet = false) {
+    if (!quiet) writeAddress({ example }, true);
+    this.opening(example);
+    return this.count();
   },
-});
+
+  count() {
+    this.number += 1;
+    return this.number;
+  },
+};
+globalThis.bonefx = visitor;
+
+// Changes parameters of the address (null takes one away), as a new step of the history or in place.
+function writeAddress(changes, step) {
+  const wanted = query();
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === undefined) wanted.delete(name);
+    else wanted.set(name, value);
+  }
+  const text = String(wanted);
+  if (text === String(query())) return;
+  const address = location.pathname + (text && "?" + text) + location.hash;
+  if (step) history.pushState(null, "", address);
+  else history.replaceState(history.state, "", address);
+  // A Space lies in a frame of huggingface.co, which takes the query over from this message.
+  if (window.parent !== window) window.parent.postMessage({ queryString: text }, "https://huggingface.co");
+}
 
 // The operating point of a value that the visitor wants; -1 if it has none like that.
 function wantedPoint({ points = [] }) {

@@ -1,15 +1,18 @@
 // Movement, window and level, and the frame that shows them.
 
+const firstPane = () => visiblePanes()[0];
+
 function fitScale() {
-  return Math.min(panes[0].width / image().width, panes[0].height / image().height);
+  const { width, height } = firstPane();
+  return Math.min(width / image().width, height / image().height);
 }
 
 // Zooms about a point of the view; true if that changed anything.
 function zoomTo(wanted, at = { x: 0, y: 0 }) {
-  if (!image() || !panes[0]?.width) return false;
+  if (!image() || !firstPane()?.width) return false;
   const fit = fitScale();
   const scale = Math.min(Math.max(wanted, Math.min(fit, 1 / devicePixelRatio)), Math.max(32, fit));
-  const { view } = state;
+  const { at: view } = state;
   if (Math.abs(scale / view.scale - 1) < 1e-6) return false;
   const x = view.x + at.x / view.scale - at.x / scale;
   const y = view.y + at.y / view.scale - at.y / scale;
@@ -21,8 +24,8 @@ function zoomTo(wanted, at = { x: 0, y: 0 }) {
 // Whole, the image lies in the middle; zoomed in, any of it may be brought there, and zooming about a point
 // never pushes that point away.
 function moveTo(x, y) {
-  if (!image() || !panes[0]?.width) return;
-  const { view } = state;
+  if (!image() || !firstPane()?.width) return;
+  const { at: view } = state;
   const play = Math.min(0.5, Math.max(0, 2 - (2 * fitScale()) / view.scale));
   const within = (at, size) => Math.min(Math.max(at, size * (0.5 - play)), size * (0.5 + play));
   view.x = within(x, image().width);
@@ -39,10 +42,10 @@ function moveTo(x, y) {
 function fitWhereFitted() {
   // Measured here only: asking for a size in the middle of a frame costs a layout.
   for (const pane of panes) Object.assign(pane, { width: pane.view.clientWidth, height: pane.view.clientHeight });
-  if (!image() || !panes[0]?.width) return; // in a hidden tab
-  if (state.fitted) state.view.scale = fitScale();
+  if (!image() || !firstPane()?.width) return; // in a hidden tab
+  if (state.fitted) state.at.scale = fitScale();
   nameMarks();
-  moveTo(state.view.x, state.view.y);
+  moveTo(state.at.x, state.at.y);
 }
 
 function currentWindow() {
@@ -83,7 +86,7 @@ function showWindow() {
 }
 
 function showZoom() {
-  part("zoom").textContent = `${Math.round(100 * state.view.scale * devicePixelRatio)} %`;
+  part("zoom").textContent = `${Math.round(100 * state.at.scale * devicePixelRatio)} %`;
   for (const { view } of panes) view.classList.toggle("whole", state.fitted && !state.windowing);
 }
 
@@ -111,7 +114,7 @@ function drawNow() {
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
     if (state.picture && (frame?.width !== size[0] || frame?.height !== size[1])) {
       frame = frameOf(...size);
-      const { x, y, scale } = state.view;
+      const { x, y, scale } = state.at;
       paint(state.picture, table, image(), { x, y, density: scale * sharpness }, frame, settling);
     }
     if (frame) pane.context.putImageData(frame, 0, 0);
@@ -126,11 +129,12 @@ function frameOf(width, height) {
 }
 
 function placeMarks(pane, width, height) {
-  const { x, y, scale } = state.view;
+  const { x, y, scale } = state.at;
   const toX = (at) => (at - x) * scale + width / 2;
   const toY = (at) => (at - y) * scale + height / 2;
   pane.layers.outlines.setAttribute("transform", `translate(${toX(0)} ${toY(0)}) scale(${scale})`);
   if (!state.labels && !state.lit) return;
-  const marks = pane.items.filter(({ row }) => !row.hidden).map(({ mark }) => mark);
-  placeLabels([...(state.truth ? pane.truthMarks : []), ...(state.boxes ? marks : [])], toX, toY, width, height);
+  const marks = pane.items.filter(({ extra, mark }) => mark.shown && (!extra || mark.lit)).map(({ mark }) => mark);
+  for (const { mark, extra } of pane.items) if (extra && !mark.lit) mark.chip.classList.add("covered");
+  placeLabels([...pane.truthMarks, ...marks], toX, toY, width, height);
 }

@@ -1,5 +1,6 @@
 // Mouse, touch and wheel on one view, as calls of `act`: zoom(factor, at), pan(dx, dy), window(dx, dy),
-// hover(at or null), press(at). Points are CSS pixels from the middle of the view.
+// hover(at or null), press(at), twice(at) for a double click, refused() for a wheel that is the page's. Points
+// are CSS pixels from the middle of the view.
 
 function listenToGestures(view, act) {
   const held = new Map(); // pointer id -> where it is
@@ -49,6 +50,10 @@ function listenToGestures(view, act) {
   view.addEventListener("pointerleave", (event) => {
     if (event.pointerType === "mouse") act.hover(null); // a finger that lifts keeps what it pressed lit
   });
+  view.addEventListener("dblclick", (event) => {
+    event.preventDefault();
+    act.twice(at(event));
+  });
   view.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button sets the window
 
   // With the whole image in view one finger scrolls the page (touch-action in the style sheet); two fingers
@@ -64,6 +69,7 @@ function listenToGestures(view, act) {
   view.addEventListener(
     "wheel",
     (event) => {
+      if (!event.ctrlKey && !act.wheelZooms()) return act.refused(); // who scrolls the page passes over it
       const unit = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? view.clientHeight : 1;
       // A pinch on a touchpad arrives as a wheel with the control key, in small steps.
       const factor = Math.exp(-event.deltaY * unit * (event.ctrlKey ? 0.01 : 0.0015));

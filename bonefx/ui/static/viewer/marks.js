@@ -3,7 +3,7 @@
 // A mark is one outline, or those of several boxes on one place. Models are told apart by colour, by a letter,
 // and by the line: "brackets" has heavy corners, "double" is two parallel lines, "crossed" is one that runs past
 // the corners, "plain" is one, "slashed" cuts a corner off; ground truth is dotted.
-// Solid or dashed says something else: whether the score is above the stricter threshold.
+// Solid or dashed says something else: whether the mark is a stronger or a weaker one.
 
 const SVG = "http://www.w3.org/2000/svg";
 const LINES = ["brackets", "double", "crossed", "plain", "slashed", "dotted"];
@@ -66,7 +66,7 @@ function makeMark(layers, boxes, look) {
   for (const name of STROKES[look.line]) {
     drawn("path", { class: name, d: boxes.map(name === "corners" ? cornersOf : outline).join("") }, group);
   }
-  const chip = drawn("g", { class: "chip " + look.line }, layers.chips);
+  const chip = drawn("g", { class: "chip " + look.line, "data-order": layers.outlines.childElementCount }, layers.chips);
   for (const part of [group, chip]) part.style.setProperty("--mark", look.color);
   chip.style.setProperty("--on-mark", inkOn(look.color));
   const plate = drawn("rect", { height: CHIP_HEIGHT, rx: 3 }, chip);
@@ -114,7 +114,7 @@ function slashedOf(box) {
 }
 
 function cornersOf({ x1, y1, x2, y2 }) {
-  const arm = Math.min(x2 - x1, y2 - y1) / 4;
+  const arm = Math.min(x2 - x1, y2 - y1) / 5;
   return (
     `M${x1} ${y1 + arm}V${y1}H${x1 + arm}M${x2 - arm} ${y1}H${x2}V${y1 + arm}` +
     `M${x2} ${y2 - arm}V${y2}H${x2 - arm}M${x1 + arm} ${y2}H${x1}V${y2 - arm}`
@@ -128,35 +128,11 @@ function makeLayers() {
   return { svg, outlines: drawn("g", {}, svg), chips: drawn("g", {}, svg) };
 }
 
-// Shows the marks of a view of `width` by `height` pixels: `toX` and `toY` give the place of image coordinates.
-// Labels go in order of importance: each above its box, else below, else inside, and left out where it would
-// cover one that matters more. The lit one always shows.
-function placeLabels(marks, toX, toY, width, height) {
-  const taken = [];
-  const free = (x, y, w) =>
-    taken.every((t) => x + w <= t.x || t.x + t.w <= x || y + CHIP_HEIGHT <= t.y || t.y + CHIP_HEIGHT <= y);
-  const put = (mark) => {
-    const [left, top, bottom] = [toX(mark.box.x1), toY(mark.box.y1), toY(mark.box.y2)];
-    if (toX(mark.box.x2) < 0 || bottom < 0 || left > width || top > height) return false;
-    const w = mark.chipWidth;
-    const x = Math.round(Math.min(Math.max(left - 1, 0), Math.max(width - w, 0)));
-    const options = [top - CHIP_HEIGHT - 4, bottom + 4, Math.max(top, 0) + 4].map(Math.round);
-    const inside = (y) => y >= 0 && y + CHIP_HEIGHT <= height;
-    const y = options.find((y) => inside(y) && free(x, y, w)) ?? (mark.lit ? Math.max(options[2], 0) : null);
-    if (y === null) return false;
-    mark.chip.setAttribute("transform", `translate(${x} ${y})`);
-    taken.push({ x, y, w });
-    return true;
-  };
-  for (const mark of marks.filter((each) => each.shown).sort((a, b) => b.lit - a.lit)) {
-    mark.chip.classList.toggle("covered", !put(mark));
-  }
-}
-
 // A sample of a model's line, for the heading of its pane.
 function makeSample(look) {
   const layers = makeLayers();
   layers.svg.setAttribute("class", "sample");
+  layers.svg.setAttribute("viewBox", "3 2 36 22");
   makeMark(layers, [{ x1: 7, y1: 6, x2: 35, y2: 20 }], look);
   layers.chips.remove();
   return layers.svg;

@@ -1,6 +1,4 @@
-// Panes: one a model, each with its view of the image, its marks and its table; see agreement_pane.js for one more.
-
-const act = { hover, focus, visit };
+// Panes: one a model, each with its view of the image and its marks; see agreement_pane.js for one more.
 
 function makePanes(value) {
   sizes.disconnect();
@@ -8,9 +6,8 @@ function makePanes(value) {
   agreement = value.agreement ? makeAgreement(value) : null;
   panes = agreement ? [...models, agreement] : models;
   part("panes").replaceChildren(...panes.map((pane) => pane.section));
-  part("lists").replaceChildren(...panes.map((pane) => pane.list.wrapper));
   for (const pane of panes) sizes.observe(pane.view);
-  makeTruths(value);
+  truths = value.ground_truth;
   toggles.find((button) => button.dataset.toggle === "truth").hidden = !truths;
 }
 
@@ -18,20 +15,25 @@ function makeModel(data, value) {
   const look = safeLook(data);
   const graded =
     isNumber(data.strict) || (value.operating?.points ?? []).some(({ strict }) => strict && data.id in strict);
-  const columns = ["Label", "Score", graded && "Line", value.ground_truth && "Ground truth", ...PLACE];
-  const detections = [...data.detections].sort((a, b) => b.score - a.score);
-  return Object.assign(makePane(data, value, look, columns), { look, of: [data.id], detections, graded, above: [] });
+  const detections = unpacked(data.detections).sort((a, b) => b.score - a.score);
+  return Object.assign(makePane(data, value, look), { look, of: [data.id], detections, graded, above: [], groups: [] });
+}
+
+// The columns that `viewer._packed` made, as one object a detection. Scores are float32 in Python.
+function unpacked({ label = [], class_id = [], score = [], box = [], truth = [] }) {
+  return score.map((each, i) => {
+    const [x1, y1, x2, y2] = box.slice(4 * i, 4 * i + 4);
+    return { label: label[i], class_id: class_id[i], score: Math.fround(each), truth: truth[i], box: { x1, y1, x2, y2 } };
+  });
 }
 
 // What all panes have in common; `look` for a sample in the heading, or null.
-function makePane(data, value, look, columns) {
+function makePane(data, value, look) {
   const id = `${element.id}-${data.id}`;
   const canvas = make("canvas");
   const layers = makeLayers();
-  const message = make("p", { class: "message", hidden: !state.message }, state.message);
-  const count = make("div", { class: "count" });
-  const note = make("span", { class: "note" });
-  const picture = make("div", { class: "layers", "aria-hidden": "true" }, canvas, layers.svg);
+  const count = make("span", { class: "count", id: `${id}-count` });
+  const note = make("i", { class: "note" });
   const view = make(
     "div",
     {
@@ -42,22 +44,12 @@ function makePane(data, value, look, columns) {
       "aria-label": `${data.title}: ${value.image?.alt ?? "image"}`,
       "aria-describedby": `${id}-count`,
     },
-    picture,
-    message,
+    make("div", { class: "layers", "aria-hidden": "true" }, canvas, layers.svg),
   );
-  count.id = `${id}-count`;
-  const title = make("h3", {}, (look?.tag ? look.tag + " · " : "") + data.title);
   const sample = look ? [makeSample(look)] : [];
-  const heading = make(
-    "div",
-    { class: "heading" },
-    make("div", {}, ...sample, title, make("span", { class: "subtitle" }, data.subtitle ?? "")),
-    make("div", {}, count, note),
-  );
-  const list = makeTable(columns);
-  list.wrapper.classList.toggle("failed", Boolean(data.error));
-  const section = make("section", { class: "pane", "aria-label": data.title }, heading, view);
-  const pane = { data, view, canvas, layers, message, count, note, list, section };
+  const caption = make("div", { class: "caption" }, ...sample, make("b", {}, data.title), count, note);
+  const section = make("section", { class: "pane", "aria-label": data.title }, caption, view);
+  const pane = { data, view, canvas, layers, count, note, section };
   pane.context = canvas.getContext("2d", { alpha: false });
   pane.truthMarks = (value.ground_truth ?? []).map((truth) => {
     const mark = makeMark(layers, [truth.box], { color: "#ffffff", line: "dotted", tag: "" });
@@ -65,106 +57,85 @@ function makePane(data, value, look, columns) {
   });
   pane.items = []; // of detections; made when first above the threshold: a detector gives up to 300
   listenToGestures(view, {
-    zoom: (factor, at) => zoomTo(state.view.scale * factor, at),
-    pan: (dx, dy) => moveTo(state.view.x - dx / state.view.scale, state.view.y - dy / state.view.scale),
+    zoom: (factor, at) => zoomTo(state.at.scale * factor, at),
+    pan: (dx, dy) => moveTo(state.at.x - dx / state.at.scale, state.at.y - dy / state.at.scale),
     window: dragWindow,
     hover: (at) => {
       state.pointer = at;
-      hover((at && itemAt(pane, at)) ?? null);
+      hover((at && findingAt(pane, at)) ?? null);
     },
-    press: (at) => itemAt(pane, at)?.button.focus({ preventScroll: true }),
+    press: (at) => press(findingAt(pane, at)),
+    twice: (at) => (state.fitted ? zoomTo(fitScale() * 2.5, at) : commands.fit()),
+    refused: () => hint("Hold Ctrl to zoom with the wheel, or click into the picture first."),
     dragSetsWindow: () => state.windowing,
+    wheelZooms: () => state.active,
   });
   view.addEventListener("keydown", onKey);
+  view.addEventListener("focusout", ({ relatedTarget }) => {
+    if (!part("stage").contains(relatedTarget)) activate(false);
+  });
   return pane;
 }
 
 function makeItem(pane, detection) {
-  const mark = makeMark(pane.layers, [detection.box], pane.look);
-  const line = make("td");
-  const cells = [
-    make("td", { class: "number" }, detection.score.toFixed(3)),
-    pane.graded && line,
-    state.value.ground_truth && make("td", { class: "verdict" }, detection.mark ?? ""),
-    ...boxCells(detection.box),
-  ];
-  const words = (wide) => {
-    const verdict = state.truth && detection.mark;
-    const brief = verdict && (wide ? `· ${verdict}` : verdict.startsWith("hit") ? "✓" : "✗");
-    return [pane.look.tag, wide && detection.label, detection.score.toFixed(2), brief];
-  };
-  const item = { mark, detection, line, words, marks: [mark] };
-  Object.assign(item, makeRow(item, detection.label, cells.filter(Boolean), act));
-  pane.list.body.append(item.row);
-  return item;
+  return { mark: makeMark(pane.layers, [detection.box], pane.look), detection, finding: null };
 }
 
-function makeTruths(value) {
-  const root = part("truth");
-  truths = null;
-  root.replaceChildren();
-  if (!value.ground_truth) return;
-  const judged = value.panes.filter((pane) => !pane.error);
-  const list = makeTable(["Label", ...judged.map((pane) => pane.title), ...PLACE]);
-  list.nothing.firstChild.textContent = "No lesion in this image";
-  list.body.append(list.nothing);
-  list.nothing.hidden = value.ground_truth.length > 0;
-  const items = value.ground_truth.map((truth, index) => {
-    const verdicts = judged.map(() => make("td", { class: "verdict" }));
-    const marks = panes.map((pane) => pane.truthMarks[index]);
-    const item = { truth, verdicts, marks, mark: marks[0] };
-    Object.assign(item, makeRow(item, truth.label, [...verdicts, ...boxCells(truth.box)], act));
-    list.body.append(item.row);
-    return item;
-  });
-  list.caption.textContent = `Ground truth: ${counted(items.length, "lesion")}`;
-  root.append(list.wrapper);
-  truths = { items, judged };
-}
-
-// The finding under a point of a view: the smallest box, so that one inside another can be reached.
-function itemAt(pane, at) {
+// The finding under a point of a view: that of the smallest box, so that one inside another can be reached.
+function findingAt(pane, at) {
   if (!state.boxes) return null;
-  const x = state.view.x + at.x / state.view.scale;
-  const y = state.view.y + at.y / state.view.scale;
-  const slack = 4 / state.view.scale;
+  const x = state.at.x + at.x / state.at.scale;
+  const y = state.at.y + at.y / state.at.scale;
+  const slack = 4 / state.at.scale;
   const area = ({ x1, y1, x2, y2 }) => (x2 - x1) * (y2 - y1);
-  const hits = pane.items.filter(({ row, mark: { box } }) => {
-    return !row.hidden && x >= box.x1 - slack && x <= box.x2 + slack && y >= box.y1 - slack && y <= box.y2 + slack;
+  const hits = pane.items.filter(({ mark: { box, shown } }) => {
+    return shown && x >= box.x1 - slack && x <= box.x2 + slack && y >= box.y1 - slack && y <= box.y2 + slack;
   });
-  return hits.sort((a, b) => area(a.mark.box) - area(b.mark.box))[0];
+  return hits.sort((a, b) => area(a.mark.box) - area(b.mark.box))[0]?.finding ?? null;
 }
 
-function hover(item) {
-  state.hovered = item;
-  light(item ?? state.focused);
+function hover(finding) {
+  state.hovered = finding;
+  light(finding ?? state.focused);
 }
 
-function focus(item) {
-  state.focused = item;
-  light(state.hovered ?? item);
+function focus(finding) {
+  state.focused = finding;
+  light(state.hovered ?? finding);
 }
 
-function light(item) {
-  if (item === state.lit) return;
+// A press keeps what it hit lit, and leaves the focus in the picture, where the keys act.
+function press(finding) {
+  activate(true);
+  state.focused = finding;
+  light(finding);
+  finding?.row.scrollIntoView({ block: "nearest" });
+}
+
+function activate(on) {
+  state.active = on;
+  part("stage").classList.toggle("active", on);
+}
+
+function light(finding) {
+  if (finding === state.lit) return;
   for (const [each, lit] of [
     [state.lit, false],
-    [item, true],
+    [finding, true],
   ]) {
     if (!each) continue;
     each.row.classList.toggle("lit", lit);
     for (const mark of each.marks) mark.light(lit);
   }
-  state.lit = item;
+  state.lit = finding;
   nameMarks();
   draw();
 }
 
-function visit(item) {
-  const { x1, y1, x2, y2 } = item.mark.box;
-  const { width, height } = panes[0];
+function visit(finding) {
+  const { x1, y1, x2, y2 } = finding.box;
+  const { width, height } = visiblePanes()[0];
   const scale = Math.min(width / (x2 - x1 + 1), height / (y2 - y1 + 1)) / 2.5;
   zoomTo(Math.min(scale, 4));
   moveTo((x1 + x2) / 2, (y1 + y2) / 2);
-  item.button.focus({ preventScroll: true });
 }

@@ -221,21 +221,3 @@ function smoothRow(plane, row, stride, share, { first, last, low, weight }, tabl
 function nearestRow(plane, row, { first, last, low }, table, out, start, step) {
   for (let x = first; x < last; x++) out[start + x * step] = table[plane[(row + low[x]) | 0]];
 }
-
-// Several viewers on one page (one a tab) show one image: it is fetched and decoded once, and forgotten with
-// the last viewer that shows it.
-const shared = (globalThis.bonefxPictures ??= new Map());
-function sharedPicture(address, root, read) {
-  releasePictures(null);
-  if (!shared.has(address)) shared.set(address, { users: new Set(), picture: read() });
-  const entry = shared.get(address);
-  entry.users.add(root);
-  entry.picture.catch(() => shared.delete(address)); // so that the next value tries again
-  return entry.picture;
-}
-function releasePictures(leaving) {
-  for (const [address, { users }] of shared) {
-    for (const user of users) if (user === leaving || !user.isConnected) users.delete(user);
-    if (users.size === 0) shared.delete(address);
-  }
-}

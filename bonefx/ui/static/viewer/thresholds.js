@@ -6,7 +6,7 @@ const limit = (id) => state.thresholds[id] ?? 0;
 // The same rule as Detections.above, which compares float32 numbers.
 const isAbove = (score, threshold) => score >= Math.fround(threshold);
 
-// Suspicious: above the threshold, but not above the stricter one.
+// Weaker: above the threshold, but not above the stricter one.
 function isLoose(pane, { score }) {
   const strict = state.stricts[pane.data.id];
   return pane.graded && isNumber(strict) && !isAbove(score, strict);
@@ -15,10 +15,13 @@ function isLoose(pane, { score }) {
 function filter() {
   for (const pane of models) showDetections(pane);
   if (agreement) showAgreement(agreement);
+  showFindings();
+  for (const pane of models) showExtras(pane);
   showTruth();
+  showVerdict();
   nameMarks();
   controls?.show(state.thresholds, state.point);
-  announce(panes.map(({ data, count }) => `${data.title}: ${count.textContent}`).join(". "));
+  announce(`${part("verdict").textContent} ${visiblePanes().map(({ data, count }) => `${data.title}: ${count.textContent}`).join(". ")}`);
   draw();
 }
 
@@ -26,66 +29,56 @@ function showDetections(pane) {
   const threshold = limit(pane.data.id);
   const n = pane.data.error ? 0 : pane.detections.filter(({ score }) => isAbove(score, threshold)).length;
   while (pane.items.length < n) pane.items.push(makeItem(pane, pane.detections[pane.items.length]));
-  let dashed = 0;
-  pane.items.forEach((item, i) => {
-    const loose = isLoose(pane, item.detection);
-    item.row.hidden = i >= n;
-    item.mark.show(i < n && state.boxes);
-    item.mark.as("dashed", loose);
-    item.line.textContent = loose ? "dashed" : "solid";
-    if (i < n && loose) dashed += 1;
-  });
   pane.above = pane.detections.slice(0, n);
-  showCount(pane, n, dashed, threshold, state.stricts[pane.data.id]);
-  for (const mark of pane.truthMarks) mark.show(state.truth);
+  pane.groups = groupsOf(pane.above);
+  pane.items.forEach((item, i) => {
+    item.mark.show(i < n && state.boxes);
+    item.mark.as("dashed", i < n && isLoose(pane, item.detection));
+  });
+  showExtras(pane);
+  showCount(pane, n);
 }
 
-function showCount(pane, n, dashed, threshold, strict) {
-  const { data, list } = pane;
-  pane.section.classList.toggle("failed", Boolean(data.error));
-  const none = "No detection above the threshold";
-  if (data.error) pane.count.textContent = data.error;
-  else if (n === 0) pane.count.textContent = none;
-  else pane.count.textContent = counted(n, "detection") + (dashed ? `, ${dashed} of them suspicious` : "");
-  pane.note.textContent = state.notes[data.id] ?? "";
-  const short = (score) => Number(score.toFixed(3));
-  const rule = threshold > 0 && n > 0 ? ` with a score of at least ${short(threshold)}` : "";
-  const grade = dashed ? `; dashed: suspicious${strict <= 1 ? `, below ${short(strict)}` : ""}` : "";
-  list.caption.textContent = `${data.title}: ${counted(n, "detection")}${rule}${grade}`;
-  list.nothing.firstChild.textContent = none;
-  if (n === 0) list.body.prepend(list.nothing);
-  else list.nothing.remove();
-}
-
-// A detection's verdict does not depend on the threshold (matching goes by score, and a threshold takes from
-// the end), so a lesion is missed exactly when the detection that found it is below the threshold.
-function showTruth() {
-  part("truth").hidden = !(truths && state.truth);
-  part("viewer").classList.toggle("with-truth", state.truth);
-  const missed = (truth, id) => {
-    const score = truth.found?.[id];
-    return !isNumber(score) || !isAbove(score, limit(id));
-  };
-  for (const pane of panes) {
-    for (const mark of pane.truthMarks) {
-      const lost = !pane.data.error && pane.of.every((id) => missed(mark.truth, id));
-      mark.as("missed", lost);
-      mark.say(lost ? `missed: ${mark.truth.label}` : mark.truth.label);
+// Of several boxes on one place the strongest stands for all; the others are faint until the finding is opened.
+function showExtras(pane) {
+  for (const item of pane.items) item.extra = false;
+  for (const [leader, ...others] of pane.groups) {
+    pane.items[leader].others = others.length;
+    const open = state.opened.has(pane.items[leader].finding?.key);
+    for (const i of others) {
+      pane.items[i].extra = !open;
+      pane.items[i].others = 0;
     }
   }
-  for (const item of truths?.items ?? []) {
-    item.verdicts.forEach((cell, i) => {
-      cell.textContent = missed(item.truth, truths.judged[i].id) ? "missed" : "found";
-    });
-  }
+  for (const { mark, extra } of pane.items) mark.as("extra", Boolean(extra));
+}
+
+function showCount(pane, n) {
+  const { data, groups } = pane;
+  pane.section.classList.toggle("failed", Boolean(data.error));
+  const where = groups.length < n ? ` at ${places(groups.length)}` : "";
+  pane.count.textContent = data.error || (n === 0 ? "no marks at this setting" : counted(n, "mark") + where);
+  pane.note.textContent = state.notes[data.id] ?? "";
+  pane.note.title = pane.note.textContent;
 }
 
 // Labels say everything where there is room, and on a phone only what tells one box from another.
 const NARROW = 380;
 function nameMarks() {
-  for (const { items, width } of panes) {
-    for (const { mark, words } of items) mark.say(words(width >= NARROW || mark.lit).filter(Boolean).join(" "));
+  for (const pane of panes) {
+    for (const item of pane.items) {
+      const words = pane === agreement ? item.words : detectionInWords(pane, item);
+      item.mark.say(words(pane.width >= NARROW || item.mark.lit).filter(Boolean).join(" "));
+    }
   }
+}
+
+function detectionInWords(pane, { detection, others }) {
+  return (wide) => {
+    const { truth } = detection;
+    const brief = state.truth && truth && (wide ? `· ${truth}` : truth === "found" ? "✓" : "✗");
+    return [pane.look.tag, wide && detection.label, detection.score.toFixed(2), others > 0 && `×${others + 1}`, brief];
+  };
 }
 
 let announcing = 0;
@@ -132,14 +125,16 @@ function takeScores(scores) {
   }
 }
 
-visitor.viewers.add({
-  element,
-  take() {
-    takeChoice();
-    filter();
-  },
-  thresholds() {
-    const shown = models.filter(({ data }) => !data.error).map(({ data: { id } }) => [id, limit(id)]);
-    return Object.fromEntries(shown.map(([id, score]) => [id, Number.isFinite(score) ? score : null]));
-  },
-});
+visitor.take = () => {
+  if (!state.value) return;
+  takeChoice();
+  filter();
+};
+
+const portable = (scores) =>
+  Object.fromEntries(
+    models
+      .filter(({ data }) => !data.error)
+      .map(({ data: { id } }) => [id, Number.isFinite(scores(id)) ? scores(id) : null]),
+  );
+visitor.thresholds = () => portable(limit);

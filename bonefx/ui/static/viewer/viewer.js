@@ -1,19 +1,50 @@
-// The viewer's start, its values, buttons and keys. Gradio runs all scripts of this folder as one function body
-// with `element`, `props`, `trigger` and `watch`; viewer.py says in which order, and what a value holds.
+// The viewer's start and its values. Gradio runs all scripts of this folder as one function body with `element`,
+// `props`, `trigger` and `watch`; viewer.py says in which order, and what a value holds.
 
-// --- the value ---------------------------------------------------------------------------------------------
+const linkedTab = () => {
+  const tab = query().get("tab");
+  return ["read", "batch", "metrics", "about"].includes(tab) ? { outer: tab } : { outer: tab && "read", view: tab };
+};
 
+// A value of an older choice than the newest has come too late.
 function update() {
+  const value = props.value ?? null;
+  if ((value?.about?.choice ?? 0) < visitor.number) return;
+  takeValue(value);
+}
+
+function takeValue(value) {
   const before = state.value;
-  const value = props.value || null;
-  Object.assign(state, { value, hovered: null, focused: null, lit: null, thresholds: {}, stricts: {}, notes: {} });
+  const sameImage = Boolean(value?.image) && address(before?.image) === address(value.image);
+  const same = sameImage && JSON.stringify({ ...before, about: 0 }) === JSON.stringify({ ...value, about: 0 });
+  const away = isAway();
+  state.value = value;
+  part("stage").classList.remove("opening");
+  if (!same) rebuild(value, sameImage);
+  else showAbout();
+  saySo(before, value, sameImage);
+  const { example, done, settled, choice } = about();
+  Object.assign(part("viewer").dataset, { choice: choice ?? 0, example: example ?? "", done: Boolean(done), settled: settled ?? "" });
+  if (!value?.image) return;
+  visitor.shown = example;
+  document.dispatchEvent(new CustomEvent("bonefx:shown", { detail: { example } }));
+  const fresh = !sameImage || (done && !before.about.done); // each of the two changes how long the page is
+  if (fresh && choice > 0 && (away || isAway())) part("viewer").scrollIntoView();
+  // What has no result yet gets one; what was shown before it was known which weights are used is looked at again.
+  if (typeof settled === "boolean" && state.ran !== choice && (!done || !settled)) run("run");
+}
+
+function isAway() {
+  const { top, bottom } = part("stage").getBoundingClientRect();
+  return top < 0 || bottom > innerHeight;
+}
+
+function rebuild(value, sameImage) {
+  Object.assign(state, { hovered: null, focused: null, lit: null, thresholds: {}, stricts: {}, notes: {} });
+  state.opened.clear();
   part("viewer").classList.toggle("empty", !value?.image);
-  const notice = part("notice");
-  notice.textContent = value?.notice ?? "";
-  notice.hidden = !value?.notice;
-  const shown = value ?? { panes: [], ground_truth: null };
-  const sameImage = Boolean(value) && address(before?.image) === address(value.image);
-  state.truth = Boolean(shown.ground_truth && (sameImage ? state.truth : shown.ground_truth_visible));
+  const shown = value?.image ? value : { panes: [], compare: [], ground_truth: null };
+  state.truth = Boolean(shown.ground_truth && state.truth && sameImage);
   for (const pane of shown.panes) {
     state.thresholds[pane.id] = pane.threshold;
     state.stricts[pane.id] = pane.strict;
@@ -23,41 +54,53 @@ function update() {
   if (selected !== null && shown.operating.points.length > 0) takePoint(selected);
   takeChoice();
   makePanes(shown);
-  controls = makeControls(part("operating"), shown, { point: choosePoint, threshold: chooseThreshold });
+  makeViews();
+  showView();
+  controls = makeControls(part("operating"), shown, {
+    point: choosePoint,
+    threshold: chooseThreshold,
+    back: () => visitor.choose({ rate: state.value.operating.points[state.value.operating.selected].label }),
+  });
   if (!sameImage) {
-    releasePictures(element);
     Object.assign(state, { picture: null, window: null, fitted: true });
     say("");
     if (value?.image) load(value.image);
   }
+  showAbout();
   filter();
   fitWhereFitted();
   showSwitches();
+}
+
+// What a new result says beside the picture.
+function saySo(before, value, sameImage) {
+  if (!value?.image) return;
+  const { done, sha256 } = about();
+  const old = before?.about;
+  const replaced = sameImage && done && old?.done && JSON.stringify(old.sha256) !== JSON.stringify(sha256);
+  if (replaced) tell(`These are now the results of other weights. ${about().weights}`, [dismiss]);
+  else if (done) tell("");
 }
 
 const address = (image) => image?.file?.url;
 
 async function load(image) {
   const current = () => address(state.value?.image) === address(image);
-  const get = (file, read) => {
-    const url = allowedAddress(file.url, element);
-    return sharedPicture(url, element, () => read(url));
-  };
   say("Loading the image");
   part("depth").textContent = "";
   try {
-    const picture = await get(image.file, (url) => readImage(url, image));
+    const picture = await readImage(allowedAddress(image.file.url, element), image);
     if (!current()) return;
     setPicture(picture);
     say("");
     part("depth").textContent = image.deep ? "8 bits, 16 on their way" : "";
   } catch (error) {
-    if (current()) say(`The image cannot be shown (${error.message}). The findings below are complete.`);
+    if (current()) say(`The image cannot be shown (${error.message}). The findings are complete.`);
     return;
   }
   if (!image.deep) return;
   try {
-    const picture = await get(image.deep.file, (url) => readDeep(url, image.deep, image));
+    const picture = await readDeep(allowedAddress(image.deep.file.url, element), image.deep, image);
     if (!current()) return;
     setPicture(picture);
     part("depth").textContent = "16 bits";
@@ -82,65 +125,51 @@ function setPicture(picture) {
 
 function say(message) {
   state.message = message;
-  for (const pane of panes) {
-    pane.message.textContent = message;
-    pane.message.hidden = !message;
+  part("message").textContent = message;
+  part("message").hidden = !message;
+}
+
+// --- the address -------------------------------------------------------------------------------------------
+
+function followAddress() {
+  const { outer, view } = linkedTab();
+  if (outer) document.dispatchEvent(new CustomEvent("bonefx:go", { detail: { id: outer } }));
+  state.view = view ?? "compare";
+}
+
+addEventListener("popstate", () => {
+  const example = query().get("example");
+  visitor.choice.rate = query().get("fp") ?? visitor.choice.rate;
+  followAddress();
+  const { outer } = linkedTab();
+  if (!outer) document.dispatchEvent(new CustomEvent("bonefx:go", { detail: { id: "read" } }));
+  const first = props.value?.about?.example;
+  if (example !== visitor.shown && (example ?? visitor.first)) {
+    document.dispatchEvent(new CustomEvent("bonefx:pick", { detail: { example: example ?? visitor.first } }));
+  } else if (state.value?.image) {
+    takeChoice();
+    showView();
+    filter();
   }
-}
+});
+document.addEventListener("bonefx:tab", ({ detail: { id } }) => {
+  writeAddress({ tab: id === "read" ? (state.view === "compare" ? null : state.view) : id }, true);
+});
 
-// --- buttons and keys --------------------------------------------------------------------------------------
-
-const commands = {
-  "zoom-in": (at) => zoomTo(state.view.scale * 1.25, at),
-  "zoom-out": (at) => zoomTo(state.view.scale / 1.25, at),
-  fit: () => image() && panes[0]?.width && zoomTo(fitScale()),
-  actual: (at) => zoomTo(1 / devicePixelRatio, at),
-  "reset-window": () => {
-    state.window = null;
-    drawWindow();
-  },
-};
-const KEYS = { "+": "zoom-in", "=": "zoom-in", "-": "zoom-out", 0: "fit", 1: "actual" };
-const SWITCHES = { i: "inverted", b: "boxes", l: "labels", g: "truth" };
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const { view } = state;
-  if (KEYS[event.key]) commands[KEYS[event.key]](state.pointer ?? undefined);
-  else if (SWITCHES[event.key]) flip(SWITCHES[event.key]);
-  else if (ARROWS[event.key] && !state.fitted) {
-    const [dx, dy] = ARROWS[event.key];
-    moveTo(view.x + (dx * 60) / view.scale, view.y + (dy * 60) / view.scale);
-  } else return; // the page scrolls, the focus moves on
-  event.preventDefault();
-}
-
-function flip(name) {
-  if (name === "truth" && !truths) return;
-  state[name] = !state[name];
-  showSwitches();
-  if (name === "inverted") drawWindow();
-  else filter();
-}
-
-function showSwitches() {
-  for (const button of toggles) button.setAttribute("aria-pressed", state[button.dataset.toggle]);
-  part("viewer").classList.toggle("no-labels", !state.labels);
-  part("viewer").classList.toggle("windowing", state.windowing);
-  draw();
-}
-
-for (const button of toggles) button.addEventListener("click", () => flip(button.dataset.toggle));
-for (const button of element.querySelectorAll("[data-do]")) {
-  button.addEventListener("click", () => commands[button.dataset.do]());
-}
-for (const name of ["level", "width"]) {
-  part(name).addEventListener("input", (event) => setWindow({ [name]: event.target.valueAsNumber }));
-}
+// --- the start ---------------------------------------------------------------------------------------------
 
 element.parentElement.style.padding = 0; // Gradio 6.31 gives it some, whatever its `padding` says
 
-const sizes = new ResizeObserver(() => fitWhereFitted());
+const sizes = new ResizeObserver(() => {
+  const phone = part("viewer").classList.contains("phone");
+  if (state.value?.image && phone !== isPhone()) {
+    showView();
+    filter();
+  } else fitWhereFitted();
+});
+visitor.first = props.value?.about?.example ?? null;
+followAddress();
+const linked = query().get("example");
 watch("value", update);
-update();
+if (!linked || linked === visitor.first) update();
+else part("stage").classList.add("opening");

@@ -1,0 +1,67 @@
+// The filmstrip: "+ Your X-ray", and the examples. Its value is what ExampleFiles.strip makes. A click picks an
+// example, and so does `?example=...` in the page's address. The viewer says which one is on the screen.
+
+const part = (name) => element.querySelector(`[data-part="${name}"]`);
+const buttons = new Map(); // by example id
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function draw() {
+  const { sheet, size, examples } = props.value;
+  const groups = new Map();
+  buttons.clear();
+  examples.forEach(({ id, title, short, region }, i) => {
+    if (!groups.has(region)) groups.set(region, make("div", { class: "group", role: "group", "aria-label": region }));
+    const picture = make("span", { class: "picture" });
+    picture.style.backgroundImage = `url("${encodeURI(decodeURI(sheet.url))}")`;
+    picture.style.backgroundPosition = `${(-i * size[0]) / 2}px 0`;
+    const button = make(
+      "button",
+      { type: "button", role: "option", "data-id": id, title, "aria-label": `${short}: ${title}`, tabindex: -1 },
+      picture,
+      make("span", {}, short),
+    );
+    button.addEventListener("click", () => pick(id));
+    buttons.set(id, button);
+    groups.get(region).append(button);
+  });
+  part("examples").replaceChildren(...groups.values());
+  mark(globalThis.bonefx?.shown ?? examples[0].id);
+}
+
+function mark(id) {
+  for (const [each, button] of buttons) {
+    button.setAttribute("aria-selected", each === id);
+    button.tabIndex = each === id ? 0 : -1;
+  }
+  if (!buttons.has(id)) buttons.values().next().value.tabIndex = 0; // so that Tab finds them
+}
+
+function pick(id, quiet = false) {
+  mark(id);
+  trigger("pick", { id, choice: bonefx.numbered(id, quiet) });
+}
+
+document.addEventListener("bonefx:shown", ({ detail }) => mark(detail.example));
+document.addEventListener("bonefx:wanted", ({ detail }) => mark(detail.example));
+document.addEventListener("bonefx:pick", ({ detail }) => pick(detail.example, true));
+
+part("examples").addEventListener("keydown", (event) => {
+  const all = [...buttons.values()];
+  const at = all.indexOf(document.activeElement);
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key];
+  if (to === undefined || at < 0) return;
+  event.preventDefault();
+  all[Math.min(Math.max(to, 0), all.length - 1)].focus();
+});
+part("drop").addEventListener("click", () => document.querySelector("#upload input[type=file]")?.click());
+
+draw();
+watch("value", draw);
+const linked = new URLSearchParams(location.search).get("example");
+if (linked && linked !== props.value.examples[0].id) setTimeout(() => pick(linked, true)); // once all scripts are there
