@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help=f"folder for metrics and predictions (default: {METRICS}); with --predictions the JSON file to "
-        "write (default: none)",
+        help=f"folder for metrics and predictions (default: {METRICS}, or a folder in it where that "
+        "holds those on other data); with --predictions the JSON file to write (default: none)",
     )
     parser.add_argument("--push", action="store_true", help="publish to the Hub, HF_METRICS_REPO_ID")
     parser.set_defaults(run=run, usage_error=parser.error)
@@ -101,7 +101,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     settings = Settings.from_env()
     if options.push:
         publish.check(settings)
-    out = options.out or Path(METRICS)
+    out = options.out or _folder(options.data)
     store = Store(out / PREDICTIONS)
     if options.data:
         dataset = load(options.data, options.split)
@@ -208,6 +208,15 @@ def _calibrated(model_id: str, measured: Mapping[str, _Measured], dataset: Datas
         "fitted_on": list(fitted_on.values()),
         **calibration.reliability(dataset, mine.results, own),
     }
+
+
+def _folder(data: Path | None) -> Path:
+    """Where metrics on a data set go: a folder in that of the metrics where those are on other data."""
+    folder = Path(METRICS)
+    there = Store(folder / PREDICTIONS).ground_truth
+    if data is None or not there.is_file() or read_ground_truth(there).name == data.resolve().name:
+        return folder
+    return folder / data.resolve().name
 
 
 def _above(store: Store) -> Store:

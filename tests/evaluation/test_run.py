@@ -22,11 +22,13 @@ from bonefx.__main__ import main
 from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
-from bonefx.evaluation import consensus, report, score
+from bonefx.evaluation import consensus, report, run, score
+from bonefx.evaluation.run import METRICS, PREDICTIONS
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
 from bonefx.labels import DATASET_CLASSES
 from bonefx.settings import packaged
 from tests import hub_server
+from tests.evaluation import toy
 
 IMAGES = 40
 FIGURES = ("protocol", "dataset", "coco", "froc", "image_level")
@@ -468,3 +470,12 @@ def test_failures_are_sentences(data, evaluated, tmp_path, monkeypatch, capsys, 
     told = capsys.readouterr().err
     assert message in told
     assert "Traceback" not in told
+
+
+def test_other_data_never_replace_the_metrics_that_are_there(tmp_path, monkeypatch):
+    """Without --out, the first data set's go to the folder of the metrics, another's to one in it."""
+    monkeypatch.chdir(tmp_path)
+    places = [run._folder(tmp_path / "first")]
+    Store(Path(METRICS) / PREDICTIONS).write_ground_truth(replace(toy.dataset([[]]), name="first"))
+    places += [run._folder(tmp_path / "first"), run._folder(tmp_path / "second"), run._folder(None)]
+    assert places == [Path(METRICS), Path(METRICS), Path(METRICS) / "second", Path(METRICS)]
