@@ -10,7 +10,9 @@ from bonefx.ui.storage import KEPT_MINUTES
 
 GLOSSARY = """
 - **Score**: the model's own number from 0 to 1 for a detection. It is not a probability, and the two models'
-  scores are not on one scale.
+  scores are not on one scale. What share of the marks with a score lie on a fracture, on other hospitals'
+  pictures, is in the model's metrics file under `calibration`; the score of the consensus is made of such
+  shares, where the weights have them.
 - **IoU** (intersection over union): how much two boxes cover each other, from 0 to 1.
 - **Hit**: a detection that covers an annotated fracture with an IoU of at least 0.5. **False alarm** (false
   positive): any other detection. **Missed**: an annotated fracture that no detection hits.
@@ -42,8 +44,9 @@ upload.
 ## Data and licences
 
 Trained and measured on *BoneFractureYolo8* (Bone Fracture Detection, Roboflow
-`veda/bone-fracture-detection-daoon` version 4, CC BY 4.0, DOI 10.13140/RG.2.2.14400.34569). The examples are
-synthetic phantoms. BoneFX {__version__} is free software under AGPL-3.0, as Ultralytics is.
+`veda/bone-fracture-detection-daoon` version 4, CC BY 4.0, DOI 10.13140/RG.2.2.14400.34569), measured also on
+the upper-limb images of *FracAtlas* (I. Abedeen and others, Scientific Data 10, 521, 2023, CC BY 4.0). The
+examples are synthetic phantoms. BoneFX {__version__} is free software under AGPL-3.0, as Ultralytics is.
 """
 
 
