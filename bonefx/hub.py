@@ -23,12 +23,12 @@ from bonefx.hub_client import (
     SILENCE_SECONDS,
     HubFile,
     HubRepo,
-    MissingError,
     OnProgress,
     Progress,
     Pushed,
     ignore,
 )
+from bonefx.hub_errors import MissingError
 from bonefx.settings import Settings, packaged
 
 __all__ = [

@@ -67,6 +67,10 @@ class RepoCache:
         commit = path.relative_to(self.folder / "snapshots").parts[0]
         return None if sha256 is None else (path, commit, sha256)
 
+    def names(self, name: str, commit: str) -> bool:
+        """Whether a commit is known to have a file of this name, be it that its content is gone."""
+        return os.path.lexists(self.folder / "snapshots" / commit / name)
+
     def blob(self, etag: str, limit: int) -> str | None:
         """The SHA-256 of the file with this ETag; None where there is none, or none that is whole.
 

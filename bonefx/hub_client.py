@@ -9,18 +9,15 @@ app that runs on local files needs none of it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import socket
-import ssl
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from bonefx.errors import SourceError, quoted, shortened
+from bonefx.deadline import watch
+from bonefx.errors import SourceError
 from bonefx.hub_cache import COMMIT, ETAG, RepoCache, check_name
+from bonefx.hub_errors import MissingError, Request, explain
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 3.0  # for a whole question to the Hub: name look-up, redirects and slow headers included
 SILENCE_SECONDS = 10.0  # a download without a byte for so long has died; a slow one that moves goes on
 PUSH_SECONDS = 300.0  # for a commit: a few megabytes on a slow line
-_REPORT_SECONDS = 0.1  # between two reports of progress
-
 T = TypeVar("T")
 
 
@@ -85,10 +80,6 @@ class Pushed:
     url: str
     revision: str
     changed: bool
-
-
-class MissingError(SourceError):
-    """The Hub answered that there is no such file, so a cached one is not what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,8 @@ class HubRepo:
             return Pushed(info.commit_url, info.oid, any(addition._is_committed for addition in additions))
 
         late = f"The Hub did not confirm the commit within {seconds:g} seconds."
-        return _watch(commit, seconds, lambda error: self._explain(error, late, "write to"))
+        request = replace(self._request("", late), action="write to")
+        return watch(commit, seconds, lambda error: explain(error, request))
 
     @property
     def _cache(self) -> RepoCache:
@@ -182,9 +174,11 @@ class HubRepo:
                 return None
             path, commit, sha256 = found
             second = self._cache.find(beside, self.revision, limit) if beside else None
+            if beside and second is None and self._cache.names(beside, commit):
+                return None  # it was there: without its settings a file would mean something else
             return HubFile(path, self.repo_id, commit, filename, sha256, second and second[0])
         except (OSError, ValueError) as error:
-            raise self._explain(error) from error
+            raise explain(error, self._request(filename)) from error
 
     def _ask(self, filename: str, limit: int) -> HfFileMetadata:
         from huggingface_hub import errors, get_hf_file_metadata
@@ -214,17 +208,17 @@ class HubRepo:
             sha256 = self._cache.blob(metadata.etag, limit)
             if sha256 is None:
                 late = f"The download from the Hub stood still for {self.silence_seconds:g} seconds."
-                _watch(
+                watch(
                     lambda report: self._read(filename, metadata, limit, report),
                     self.silence_seconds,
-                    lambda error: self._explain(error, late, filename=filename),
+                    lambda error: explain(error, self._request(filename, late)),
                     progress,
                 )
                 sha256 = self._cache.blob(metadata.etag, limit)
             commit = metadata.commit_hash
             return self._cache.link(filename, self.revision, commit, metadata.etag), sha256
         except OSError as error:
-            raise self._explain(error, filename=filename) from error
+            raise explain(error, self._request(filename)) from error
 
     def _read(self, filename: str, metadata: HfFileMetadata, limit: int, report: OnProgress) -> None:
         from huggingface_hub import get_session
@@ -249,7 +243,11 @@ class HubRepo:
 
     def _within_answer_seconds(self, work: Callable[[OnProgress], T], filename: str) -> T:
         late = f"The Hub did not answer within {self.answer_seconds:g} seconds."
-        return _watch(work, self.answer_seconds, lambda error: self._explain(error, late, filename=filename))
+        request = self._request(filename, late)
+        return watch(work, self.answer_seconds, lambda error: explain(error, request))
+
+    def _request(self, filename: str, late: str = "") -> Request:
+        return Request(self.endpoint, self.token, self.repo_id, self.revision, filename, "read", late)
 
     def _url(self, filename: str) -> str:
         from huggingface_hub import hf_hub_url
@@ -262,150 +260,6 @@ class HubRepo:
             endpoint=self.endpoint,
         )
 
-    def _explain(
-        self, error: BaseException, late: str = "", action: str = "read", filename: str = ""
-    ) -> SourceError:
-        """What an error of the library or its HTTP client means, for a person."""
-        import httpx2
-        from huggingface_hub import errors
-
-        repo = self.repo_id
-        if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-            error = error.__cause__  # it only says that the cache had no file either
-        causes = _causes(error)
-        status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-        token_hint = f"set HF_TOKEN to a token that may {action} it"
-        match error:
-            case SourceError():
-                return error
-            case TimeoutError() | httpx2.TimeoutException():
-                text = late
-            case errors.HFValidationError():
-                text = f"{quoted(repo)} is no repository id of the Hub: it must be OWNER/NAME."
-            case errors.GatedRepoError():
-                text = f"{repo} is gated: accept its conditions on the Hub, and {token_hint}."
-            case errors.RepositoryNotFoundError():
-                text = f"{repo} was not found on the Hub, or is private: check the name, or {token_hint}."
-            case errors.RevisionNotFoundError():
-                return MissingError(f"{repo} has no revision {self.revision}: check BONEFX_REVISION.")
-            case errors.HfHubHTTPError() if status == 404:
-                return MissingError(f"{repo} has no file {filename}.")
-            case errors.HfHubHTTPError() if status == 401 and self.token:
-                text = "The Hub does not accept the token (401): check HF_TOKEN."
-            case errors.HfHubHTTPError() if status in (401, 403):
-                text = f"The Hub does not allow to {action} {repo} ({status}): {token_hint}."
-            case errors.HfHubHTTPError() if status == 429:
-                text = "The Hub has had too many requests from here (429)."
-            case errors.HfHubHTTPError() if status >= 500:
-                text = f"The Hub has a fault of its own ({status})."
-            case errors.HfHubHTTPError():
-                text = f"The Hub answered with status {status}."
-            case errors.OfflineModeIsEnabled():
-                text = "huggingface_hub is in offline mode: unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE."
-            case errors.FileMetadataError():
-                text = f"What answered at {self.endpoint} is no Hub: check HF_ENDPOINT and the network."
-            case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-                text = f"{quoted(self.endpoint)} is no address of a Hub: check HF_ENDPOINT."
-            case httpx2.LocalProtocolError() | UnicodeError():
-                # Never with the error's own words: they quote the token.
-                text = "The token has characters that no token has: check HF_TOKEN."
-            case httpx2.TooManyRedirects():
-                text = "The Hub redirects without end."
-            case httpx2.ConnectError() if any(isinstance(cause, socket.gaierror) for cause in causes):
-                text = f"The host of {self.endpoint} was not found: check the network and HF_ENDPOINT."
-            case httpx2.ConnectError() if any(isinstance(cause, ssl.SSLError) for cause in causes):
-                text = f"{self.endpoint} has no certificate that this machine trusts."
-            case httpx2.ConnectError() | httpx2.ProxyError():
-                text = f"No connection to {self.endpoint}: check the network."
-            case httpx2.TransportError():
-                text = "The connection to the Hub broke off."
-            case EOFError():
-                text = f"The Hub sent only a part of {filename}."
-            case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-                text = f"There is no room left on the disk for {filename}."
-            case OSError():
-                text = f"The Hub's cache on this machine cannot be used: {error.strerror or error}."
-            case _:
-                text = f"The Hub could not be used ({type(error).__name__}: {shortened(str(error))})."
-        return SourceError(text)
-
 
 def _too_large(filename: str, limit: int) -> SourceError:
     return SourceError(f"{filename} on the Hub is too large: at most {limit / 1e6:,.10g} MB are read.")
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    causes = []
-    while error is not None:
-        causes.append(error)
-        error = error.__cause__ or error.__context__
-    return causes
-
-
-class _Abandoned(Exception):
-    """Ends a thread whose result nobody waits for any more."""
-
-
-class _Worker(threading.Thread, Generic[T]):
-    """Runs `work(report)` and keeps what it reports, returns or raises.
-
-    A daemon: a thread stuck in the network must not keep the program from ending.
-    """
-
-    def __init__(self, work: Callable[[OnProgress], T]) -> None:
-        super().__init__(name="hub", daemon=True)
-        self.news = threading.Event()
-        self.abandoned = threading.Event()
-        self.latest: Progress | None = None
-        self.outcome: tuple[T | None, BaseException | None] | None = None
-        self._work = work
-        self._reported = float("-inf")
-
-    def run(self) -> None:
-        try:
-            self.outcome = (self._work(self._report), None)
-        except BaseException as error:
-            self.outcome = (None, error)
-        self.news.set()
-
-    def _report(self, progress: Progress) -> None:
-        if self.abandoned.is_set():
-            raise _Abandoned
-        self.latest = progress
-        if time.monotonic() - self._reported >= _REPORT_SECONDS:
-            self._reported = time.monotonic()
-            self.news.set()
-
-
-def _watch(
-    work: Callable[[OnProgress], T],
-    patience: float,
-    explain: Callable[[BaseException], SourceError],
-    progress: OnProgress = ignore,
-) -> T:
-    """What `work` returns, if it never goes `patience` seconds without a report.
-
-    A socket's own timeout is not enough: it starts anew with every byte of a header, and knows nothing
-    of name look-ups. `progress` is called in this thread, and its exceptions come out as they are.
-
-    Raises:
-        SourceError: `explain` of what `work` raised, or of TimeoutError.
-    """
-    worker = _Worker(work)
-    worker.start()
-    try:
-        while True:
-            if not worker.news.wait(patience):
-                raise explain(TimeoutError())
-            worker.news.clear()
-            outcome = worker.outcome
-            if worker.latest:
-                progress(worker.latest)
-            if outcome:
-                break
-    finally:
-        worker.abandoned.set()
-    result, error = outcome
-    if error is not None:
-        raise explain(error) from error
-    return result

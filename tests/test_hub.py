@@ -664,6 +664,19 @@ def test_a_damaged_file_does_not_stand_in_for_a_hub_that_fails(hub, settings, bu
     assert not blob_of(weights).exists()
 
 
+@pytest.mark.parametrize("reachable", [True, False])
+def test_weights_whose_settings_are_damaged_are_not_used_without_them(hub, settings, bundled, reachable):
+    hub.put(REPO, {"model.pth": CONTENT, "model.yaml": b"MODEL:\n" * 1000})
+    weights, _ = first(WeightSources(settings).candidates("model.pth", bundled))
+    damage(weights.config.resolve())
+    if not reachable:
+        hub.close()
+    for _ in range(2):
+        again, _ = first(WeightSources(settings).candidates("model.pth", bundled))
+        assert again.source == ("hub" if reachable else "bundled")
+        assert (again.config is not None) == reachable
+
+
 def make_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)

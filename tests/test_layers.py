@@ -16,7 +16,7 @@ ROWS = (
     ("settings", "labels", "errors", "detections", "files", "shutdown"),
     ("images", "drawing", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
     ("export", "interchange", "dicom_results"),
-    ("hub", "hub_client", "hub_cache"),
+    ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
     ("consensus", "inference", "batch", "notebook"),
