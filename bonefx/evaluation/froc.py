@@ -127,16 +127,22 @@ def curve(judged: Judged) -> dict[str, list[float]] | None:
     }
 
 
-def lesion_scores(dataset: Dataset, predictions: Predictions) -> np.ndarray:
-    """float64 (lesions,): the score of the detection that hits each by the any-fracture rule; 0 of none."""
+def matched(dataset: Dataset, predictions: Predictions) -> tuple[Predictions, np.ndarray]:
+    """The detections that the any-fracture rule counts, and the lesion that each hits.
+
+    Returns:
+        Those that are left after its NMS, and int64 (n,): the row of the lesion, or -1.
+    """
     found = suppressed(predictions)
     targets = match(
-        found.boxes,
-        dataset.boxes,
-        HIT_IOU,
-        groups=found.images,
-        target_groups=dataset.box_images,
+        found.boxes, dataset.boxes, HIT_IOU, groups=found.images, target_groups=dataset.box_images
     )
+    return found, targets
+
+
+def lesion_scores(dataset: Dataset, predictions: Predictions) -> np.ndarray:
+    """float64 (lesions,): the score of the detection that hits each by the any-fracture rule; 0 of none."""
+    found, targets = matched(dataset, predictions)
     scores = np.zeros(len(dataset.bbox))
     scores[targets[targets >= 0]] = found.scores[targets >= 0]
     return scores

@@ -18,7 +18,7 @@ from bonefx.calibration import Calibration, calibration_of
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import DatasetError, MetricsError
-from bonefx.evaluation import Score, apart, calibration, compare, consensus, publish, report, score
+from bonefx.evaluation import Score, apart, calibration, compare, consensus, failures, publish, report, score
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predict import load, predict, say, versions
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
@@ -55,6 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder for metrics and predictions (default: {METRICS}, or a folder in it where that "
         "holds those on other data); with --predictions the JSON file to write (default: none)",
     )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="also write a page that shows on which images the models fail; it opens without a server",
+    )
+    parser.add_argument(
+        "--thumbnails",
+        action="store_true",
+        help="with --report and --data: the page holds small copies of the images",
+    )
     parser.add_argument("--push", action="store_true", help="publish to the Hub, HF_METRICS_REPO_ID")
     parser.set_defaults(run=run, usage_error=parser.error)
 
@@ -70,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
         options.usage_error("--push is for BoneFX's own models, not for --predictions")
     if options.ground_truth and (data or not foreign):
         options.usage_error("--ground-truth is for --predictions, in place of --data")
+    if options.thumbnails and not (options.report and data):
+        options.usage_error("--thumbnails is for --report with --data, where the images are")
     try:
         (_score_foreign if foreign else _evaluate)(options)
     except KeyboardInterrupt:
@@ -92,6 +105,8 @@ def _score_foreign(options: argparse.Namespace) -> None:
         dataset, score(dataset, results), detector, created=_now(), versions=versions(_SCORE_WITH)
     )
     print(f"{markdown_table([made])}\n{headline(made)}")
+    if options.report:
+        failures.write(options.report, dataset, {name: results}, options.thumbnails)
     if options.out:
         _write(made, options.out / f"{name}_metrics.json" if options.out.is_dir() else options.out)
 
@@ -110,7 +125,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         for model in MODELS.values():
             if options.model in (None, "both", model.id):
                 predict(model, registry, dataset, store)
-    reports, files = _score_stored(store, settings)
+    else:
+        dataset = read_ground_truth(store.ground_truth)
+    measured = _measure(store, dataset)
+    reports, files = _score_stored(store, settings, dataset, measured)
+    if options.report:
+        failures.write(
+            options.report,
+            dataset,
+            {name: each.results for name, each in measured.items()},
+            options.thumbnails,
+        )
     reports = {name: _write(made, out / name) for name, made in reports.items()}
     made = list(reports.values())
     print(markdown_table(made), *headlines(made), sep="\n")
@@ -137,14 +162,14 @@ class _Measured:
     calibration: Calibration | None
 
 
-def _score_stored(store: Store, settings: Settings) -> tuple[dict[str, report.Report], list[Path]]:
+def _score_stored(
+    store: Store, settings: Settings, dataset: Dataset, measured: Mapping[str, _Measured]
+) -> tuple[dict[str, report.Report], list[Path]]:
     """Score all that is stored, and the consensus where its members are, each compared with the others.
 
     Returns:
         Reports by the file name under which the app fetches them, and the files that they were made from.
     """
-    dataset = read_ground_truth(store.ground_truth)
-    measured = _measure(store, dataset)
     if not measured:
         raise DatasetError(f"{store.folder} holds no predictions: evaluate with --data.")
     home = _home(store, dataset)
