@@ -5,11 +5,11 @@ A further detector is one module that offers `load(...) -> Detector` and one ent
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
 
 from bonefx.detectors import loading
 from bonefx.detectors.base import Detector
@@ -222,12 +222,12 @@ def _reason(error: Exception) -> str:
     return f"it cannot be loaded ({type(error).__name__}); the log has details"
 
 
-@cache
+@functools.cache
 def _bundled_weights(file: str) -> Weights:
     return local_weights(packaged("bundled") / file, "bundled")
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def default_registry() -> Registry:
     """The registry of this process, configured by the environment."""
     return Registry(Settings.from_env())
