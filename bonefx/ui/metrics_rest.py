@@ -31,6 +31,7 @@ def rest_html(store: MetricsStore, shown: Shown, rule: str) -> str:
             "Each class, and precision against recall",
             f"<div class='figures'>{plots.per_class(home)}{plots.precision_recall(home)}</div>",
         ),
+        ("Small and large fractures, and each site", tables.strata(every)),
         ("All figures in one table", tables.summary(every)),
         ("Is there a fracture in the image at all?", tables.image_level(every)),
         ("Limits of this evidence", f"<ul class='limits'>{_limits(shown)}</ul>"),

@@ -41,19 +41,24 @@ def check_rate(value: Any) -> float:
     return float(value)
 
 
-def viewer_points(reports: Mapping[str, Report]) -> list[dict[str, Any]]:
+def viewer_points(
+    reports: Mapping[str, Report], elsewhere: Mapping[str, Report | None] | None = None
+) -> list[dict[str, Any]]:
     """The operating points of `RATES` as a viewer offers them.
 
     Args:
-        reports: by model id.
+        reports: by model id. They set the score thresholds.
+        elsewhere: reports of the same weights on other hospitals' pictures. Where there is one, `notes` say
+            what these thresholds find there: for a picture of which nobody knows where it comes from.
     """
+    others = elsewhere or {}
     return [
         {
             "label": label,
             "fp_per_image": rate,
             "thresholds": {m: threshold_for(report, rate) for m, report in reports.items()},
             "strict": {m: threshold_for(report, rate / STRICTER) for m, report in reports.items()},
-            "notes": {m: _sensitivity_in_words(report, rate) for m, report in reports.items()},
+            "notes": {m: _in_words(report, rate, others.get(m)) for m, report in reports.items()},
         }
         for rate, label in RATES.items()
     ]
@@ -155,6 +160,23 @@ def _describe(report: Report, rate: float) -> dict[str, Any]:
         if at <= rate
     ]
     return {"fp_per_image": rate, "sensitivity": max(reached, default=0.0), "interval": None}
+
+
+def _in_words(report: Report, rate: float, elsewhere: Report | None) -> str:
+    """What the threshold of a rate finds: on other hospitals' pictures if that is known."""
+    threshold = threshold_for(report, rate)
+    curve = elsewhere and (elsewhere["froc"]["any_fracture"] or {}).get("curve")
+    if threshold is None or not curve:
+        return _sensitivity_in_words(report, rate)
+    columns = (curve[name] for name in ("threshold", "sensitivity", "fp_per_image"))
+    found, alarms = max(
+        ((found, alarms) for at, found, alarms in zip(*columns, strict=True) if at >= threshold),
+        default=(0.0, 0.0),
+    )
+    return (
+        f"finds {100 * found:.0f} % of fractures with {alarms:.1f} false alarms per image on other "
+        f"hospitals' pictures, measured on {elsewhere['dataset']['images']} images"
+    )
 
 
 def _sensitivity_in_words(report: Report, rate: float) -> str:

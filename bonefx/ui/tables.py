@@ -150,6 +150,25 @@ def image_level(series: Sequence[Series]) -> str:
     return table(caption, head, rows)
 
 
+def strata(series: Sequence[Series]) -> str:
+    """What is found of small and large fractures and at each site; empty where nobody measured it."""
+    known = [each for each in series if each.report["strata"]]
+    rows = []
+    for kind in ("size", "site"):
+        names = dict.fromkeys(part["name"] for each in known for part in each.report["strata"][kind])
+        for name in names:
+            cells = []
+            for each in known:
+                parts = each.report["strata"][kind]
+                part = next((part for part in parts if part["name"] == name), {"lesions": 0, "points": []})
+                points = (p for p in part["points"] if p["fp_per_image"] == HEADLINE_RATE)
+                point = next(points, None)
+                cells.append(_found(point and {**point, "lesions": part["lesions"]}))
+            rows.append((f"{name}\n{'of the image' if kind == 'size' else 'site'}", *cells))
+    caption = f"Found at {HEADLINE_RATE:g} false alarm per image, whatever the class, with 95 % intervals"
+    return table(caption, ("Fractures", *(each.name for each in known)), rows) if known else ""
+
+
 def provenance(series: Sequence[Series]) -> str:
     """All it takes to repeat the figures."""
     facts = [_facts(each) for each in series]

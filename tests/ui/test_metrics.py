@@ -136,6 +136,7 @@ def test_the_rest_is_folded_and_has_all_parts_and_the_files(store):
     assert parts == [
         "Is the difference between the models chance?",
         "Each class, and precision against recall",
+        "Small and large fractures, and each site",
         "All figures in one table",
         "Is there a fracture in the image at all?",
         "Limits of this evidence",
@@ -173,7 +174,7 @@ def test_the_consensus_is_shown_like_the_models(tmp_path):
         r"chance explains\. At 1 false alarm per image, Consensus finds \d+ % of fractures", said
     )
     assert "; against YOLO, the difference" in said
-    assert (curves + markup).count('<th scope="col">Consensus</th>') == 4  # FROC and three tables
+    assert (curves + markup).count('<th scope="col">Consensus</th>') == 5  # FROC and four tables
     assert "Does Faster R-CNN find more than YOLO?" in said
     assert f"Fused by – – {CONSENSUS.method}" in said
     assert "frcnn.pth yolo.pt" in said
@@ -229,7 +230,7 @@ def test_one_s_own_predictions_stand_beside_the_models_and_differ_by_so_much(tmp
     mine = shown(store, brought=own)
     assert "Yours (mine)" in plain(curves_html(store, mine, "any_fracture"))
     markup = rest_html(store, mine, "any_fracture")
-    assert markup.count('<th scope="col">Yours (mine)</th>') == 3  # precision, table, provenance
+    assert markup.count('<th scope="col">Yours (mine)</th>') == 4  # precision and three tables
     assert 'download="metrics_yours.json"' in markup
 
     verdict = brought_html(own, shown(store).series(store))
