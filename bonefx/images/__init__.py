@@ -1,7 +1,8 @@
 """Files and arrays to `Radiograph`: the one way in for pictures.
 
-What a file is, its content says, never its name. One file is decoded at a time: memory stays bounded,
-and Python's warning filters, which are switched meanwhile, belong to the whole process.
+What a file is, its content says, never its name. One file is decoded here at a time, and one in the process
+for costly ones: memory stays bounded, and Python's warning filters, which are switched meanwhile, belong to
+the whole process.
 """
 
 from __future__ import annotations
@@ -64,11 +65,15 @@ def read(path: str | Path) -> Radiograph:
     """Read an image file: PNG, JPEG, WebP, BMP, TIFF or DICOM.
 
     16-bit samples are windowed from the 0.5 to the 99.5 percentile, a DICOM as its tags say; alpha is
-    laid over black, EXIF rotation applied, and of several frames the first taken, with a note.
+    laid over black, EXIF rotation applied, and of several frames the first taken, with a note. A JPEG
+    that lacks its last bytes is read, with a note, if no more than a tenth of the picture is missing.
+
+    What a file costs is bounded: its parts are counted before they are read, and what that does not bound
+    is decoded in a process of its own, which ends after some seconds or when it takes too much memory.
 
     Raises:
-        ImageError: missing, not such an image, damaged, cut off, over `MAX_PIXELS` or over `MAX_BYTES`.
-            Its text never quotes the file's content.
+        ImageError: missing, not such an image, damaged, cut off, over `MAX_PIXELS` or `MAX_BYTES`, too
+            much work. Its text never quotes the file's content.
     """
     data = _load(path)
     picture = _decode(data)

@@ -16,7 +16,7 @@ import sys
 import threading
 from contextlib import suppress
 from struct import pack, unpack
-from time import monotonic
+from time import monotonic, sleep
 
 import numpy as np
 
@@ -146,7 +146,6 @@ def serve(seconds: float, memory: int) -> None:
     """Answer one file after another, each within these limits; end with the first that goes over them."""
     import bonefx.images.dicom  # noqa: F401  once for all forks
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     requests, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):  # a decoder that prints must not disturb the answer
@@ -161,13 +160,23 @@ def serve(seconds: float, memory: int) -> None:
             finally:
                 os._exit(1)
         del data
-        end = monotonic() + seconds
-        while not signal.sigtimedwait([signal.SIGCHLD], max(end - monotonic(), 0.1)):
-            if monotonic() >= end and _processor_seconds(child) >= seconds:
-                os.kill(child, signal.SIGKILL)
-                sys.exit(_LATE)
-        if os.waitpid(child, 0)[1]:
-            sys.exit(_LOST)
+        _watch(child, seconds)
+
+
+def _watch(child: int, seconds: float) -> None:
+    """Wait for a fork; end it, and this process, when its time is over."""
+    end, pause = monotonic() + seconds, 0.001
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        if monotonic() >= end and _processor_seconds(child) >= seconds:
+            os.kill(child, signal.SIGKILL)
+            sys.exit(_LATE)
+        sleep(pause)
+        pause = min(2 * pause, 0.05)
+    if status:
+        sys.exit(_LOST)
 
 
 def _processor_seconds(child: int) -> float:

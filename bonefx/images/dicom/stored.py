@@ -85,7 +85,7 @@ def layout(elements: Elements) -> Layout:
     if rows is None or columns is None:
         raise ImageError(DAMAGED.format("it does not say how large its picture is"))
     check_size(columns, rows)
-    photometric = str(tags.get("PhotometricInterpretation") or "").strip().upper()
+    photometric = str(tags.get("PhotometricInterpretation") or "").strip(" \0").upper()
     grey = photometric.startswith("MONOCHROME") or photometric == "PALETTE COLOR"
     samples = whole_number(tags, "SamplesPerPixel") or (1 if grey or not photometric else 3)
     allocated = whole_number(tags, "BitsAllocated") or (8 if samples > 1 else 16)
