@@ -491,6 +491,14 @@ class TestAsOthersShowIt:
             ),
             (dicom(RAMP_8, uid.JPEGExtended12Bit, [extended(JPEG)]), 5),
             (dicom(RAMP_8, uid.JPEGBaseline8Bit, [saved(RAMP_8, "JPEG", quality=100, progressive=True)]), 5),
+            (  # full progression, retired in 2002 and still in archives
+                dicom(
+                    RAMP_8,
+                    uid.UID("1.2.840.10008.1.2.4.55"),
+                    [saved(RAMP_8, "JPEG", quality=100, progressive=True)],
+                ),
+                5,
+            ),
         ],
     )
     def test_the_ramp(self, read, content, off):

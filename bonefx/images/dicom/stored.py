@@ -28,10 +28,9 @@ _NATIVE = (
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )
-_JPEG = (
-    *(uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1),
-    *(uid.JPEGLSLossless, uid.JPEGLSNearLossless),
-)
+_SPECTRAL, _PROGRESSIVE = "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"  # retired, and still found
+_DCT = _SPECTRAL, _PROGRESSIVE, uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit
+_JPEG = (*_DCT, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 _JPEG_2000 = uid.JPEG2000Lossless, uid.JPEG2000
 _MAX_FRAGMENTS = 50_000
 _RLE_COST = 10  # pydicom unpacks it run by run: a byte costs as much as so many of a picture
@@ -130,7 +129,7 @@ def work(elements: Elements, tags: Layout) -> float:
         return size
     if elements.syntax == uid.RLELossless:
         return size + _RLE_COST * len(elements.pixels)
-    if elements.syntax not in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+    if elements.syntax not in _DCT:
         return float("inf")
     stream = jpeg.walk(_frame(elements, tags))
     return stream.work if stream.is_plain else float("inf")
