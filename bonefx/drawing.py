@@ -74,7 +74,7 @@ def annotate(
         _box(draw, np.asarray(box) * factor, line, **look)
     for box, text, look in marked:
         _label(draw, np.asarray(box) * factor, text, font, look["color"])
-    return _framed(picture, [title] if title else [], caption, font)
+    return framed(picture, [title] if title else [], caption, font)
 
 
 def thumbnail(rgb: np.ndarray, size: int) -> Image.Image:
@@ -137,10 +137,16 @@ def _label(
     draw.text((x + pad, y + height / 2), text, fill=_DARK, font=font, anchor="lm")
 
 
-def _framed(
+def framed(
     picture: Image.Image, above: Sequence[str], below: Sequence[str], font: ImageFont.FreeTypeFont
 ) -> Image.Image:
-    """The picture between strips of text; a narrow one gets a margin, so that words fit."""
+    """The picture between strips of text; a narrow one gets a margin, so that words fit.
+
+    Args:
+        picture: an RGB image.
+        above, below: lines, wrapped to its width.
+        font: of the text.
+    """
     pad, row = round(font.size / 2), round(font.size * 1.4)
     width = max(picture.width, round(24 * font.size)) if (above or below) else picture.width
     strips = [

@@ -7,57 +7,28 @@ folder, and is deleted with it.
 from __future__ import annotations
 
 import html
-import math
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from bonefx import export, images, inference
-from bonefx.detectors import MODELS
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.inference import Outcome
-from bonefx.settings import DEFAULT_THRESHOLD
+from bonefx.settings import NOTICE
 from bonefx.ui.operating import result_above
+from bonefx.ui.picture import Pane, draw
+from bonefx.ui.screen import Screen, panes
 from bonefx.ui.session import DOWNLOADS, Session, Visit
 
 KINDS = {"png": "PNG", "json": "JSON", "csv": "CSV"}
 """What can be downloaded: the ending of the file's name, and its button."""
 
 _SAVE = Path(__file__).with_name("static") / "save.js"
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What the browser shows, as far as a download repeats it.
-
-    Attributes:
-        view: "compare", "agreement" or the id of one model.
-        thresholds: by model id, a score from 0 to 1, or None where nothing is shown.
-        stricts: by model id, the score from which lines are solid; None where none is; missing: all are.
-        truth: whether the ground truth is shown.
-    """
-
-    view: str
-    thresholds: Any
-    stricts: Any = None
-    truth: bool = False
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The ids of the models that are shown.
-
-        Raises:
-            RequestError: there is no such view.
-        """
-        if self.view in ("compare", "agreement"):
-            return tuple(MODELS)
-        if self.view in inference.CHOICES:
-            return (self.view,)
-        raise RequestError(f"There is no view {self.view!r}. Reload the page, and try again.")
 
 
 def add_downloads(reader: gr.HTML, visit: gr.State) -> None:
@@ -89,12 +60,12 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
     outcomes = [outcome for outcome in map(session.outcome, screen.models) if outcome is not None]
     if session.folder is None or not session.folder.is_dir() or not outcomes:
         raise RequestError("There are no results to download any more. Run the image again.")
-    levels = [_level(outcome, screen.thresholds) for outcome in outcomes]
+    levels = [screen.threshold(outcome) for outcome in outcomes]
     results = [result_above(*pair) for pair in zip(outcomes, levels, strict=True)]
     stem = re.sub(r"[^\w.-]+", "_", Path(outcomes[0].image).stem)[:100] or "image"
     path = Path(tempfile.mkdtemp(dir=session.folder / DOWNLOADS)) / f"{stem}_{screen.view}.{kind}"
     if kind == "png":
-        export.annotated(images.read(session.path), results).save(path, compress_level=1)
+        _picture(session, screen, outcomes, results).save(path, compress_level=1)
     elif kind == "csv":
         path.write_text(export.to_csv(results), encoding="utf-8")
     elif kind == "json":
@@ -120,10 +91,20 @@ def _download(visit: Visit, event: gr.EventData) -> Any:
     return gr.FileData(path=str(path), orig_name=path.name).model_dump()
 
 
-def _level(outcome: Outcome, thresholds: Any) -> float:
-    if outcome.detections is None:
-        return DEFAULT_THRESHOLD
-    if not isinstance(thresholds, dict) or outcome.model not in thresholds:
-        raise RequestError(f"There is no threshold of {outcome.model}. Reload the page, and try again.")
-    threshold = thresholds[outcome.model]
-    return math.inf if threshold is None else inference.check_threshold(threshold)
+def _picture(
+    session: Session, screen: Screen, outcomes: Sequence[Outcome], results: list[Any]
+) -> Image.Image:
+    """The views on the screen, and below them what made them."""
+    radiograph = images.read(session.path)
+    lesions = () if session.example is None else session.example.lesions
+    lines = [f"{radiograph.name}, {radiograph.width} x {radiograph.height} pixels"]
+    for outcome, result in zip(outcomes, results, strict=True):
+        name = inference.CHOICES[outcome.model].name
+        said = outcome.error or (
+            f"marks with a score of {result['threshold']:.3g} or more; "
+            f"weights {export.weights_in_words(result)}"
+        )
+        lines.append(f"{name}: {said}")
+    lines += ["Solid lines: stronger marks. Dashed: weaker ones.", NOTICE]
+    views = panes(screen, outcomes, lesions) or [Pane("No result", ())]
+    return draw(radiograph.rgb, views, lines)

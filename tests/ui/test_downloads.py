@@ -15,7 +15,8 @@ from bonefx.detections import Detections
 from bonefx.errors import RequestError
 from bonefx.inference import Outcome
 from bonefx.settings import NOTICE
-from bonefx.ui.downloads import Screen, write
+from bonefx.ui.downloads import write
+from bonefx.ui.screen import Screen
 from bonefx.ui.session import DOWNLOADS, Session
 
 BOTH = ("faster-rcnn", "yolo")

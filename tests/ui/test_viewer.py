@@ -14,6 +14,7 @@ from bonefx.agreement import agree
 from bonefx.detections import Detections
 from bonefx.ui import viewer as ui
 from bonefx.ui.build import launch_options
+from bonefx.ui.screen import places_of
 from tests.browser import open_browser, record_errors, record_requests, serve, violations
 
 WIDTH, HEIGHT = 600, 800
@@ -161,7 +162,7 @@ def site(tmp_path_factory):
 BOTH = ("faster-rcnn", "yolo")
 ABOUT = {"choice": 0, "done": True, "settled": True, "title": "A ramp", "name": "Ramp"}
 NAMES = ["compare", "points", "agreement", "deep", "colour", "foreign", "failed", "evil", "large", "none"]
-NAMES += ["crowded", "crowd"]
+NAMES += ["crowded", "crowd", "reweighted"]
 
 
 def make_values(folder: Path) -> dict:
@@ -201,6 +202,11 @@ def make_values(folder: Path) -> dict:
     near = [[100, 300, 200, 400], [130, 330, 260, 430], [90, 280, 300, 460], [240, 420, 330, 520]]
     crowd_of_four = detections((0.9, 0.8, 0.7, 0.6), near, (2,) * 4)
     return {
+        "reweighted": ui.viewer_value(
+            image,
+            panes[::-1],
+            about={**ABOUT, "sha256": {"yolo": "2"}, "weights": "YOLO: from owner/others."},
+        ),
         "crowded": ui.viewer_value(image, [crowded], about=ABOUT),
         "crowd": ui.viewer_value(image, [ui.viewer_pane("yolo", "YOLO", crowd_of_four, 0.25)], about=ABOUT),
         "large": ui.viewer_value(
@@ -782,6 +788,13 @@ def test_one_failed_model_leaves_the_other(visit):
     assert page.viewer.get_by_text("Needs a result of both models", exact=True).is_visible()
 
 
+def test_results_of_other_weights_are_announced(visit):
+    page = visit("compare")
+    page.show("reweighted")
+    said = "These are now the results of other weights. YOLO: from owner/others."
+    assert page.viewer.locator(".news p").inner_text() == said
+
+
 def test_data_stay_data(visit):
     page = visit("evil")
     page.view().focus()
@@ -815,6 +828,20 @@ def test_axe_finds_nothing(visit, name, width, theme):
     page.view().focus()
     page.press("g")
     assert violations(page.page, "#viewer") == []
+
+
+def test_the_browser_groups_boxes_by_the_rule_of_downloads(visit):
+    rng = np.random.default_rng(1)
+    corners = rng.integers(0, 5, (300, 7, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(1, 5, (300, 7, 2))], axis=2)
+    cases = [detections(np.linspace(0.9, 0.1, 7), each, (2,) * 7) for each in boxes]
+    folder = Path(ui.__file__).parent / "static" / "viewer"
+    script = "".join((folder / f"{name}.js").read_text("utf-8") for name in ("agreement", "groups"))
+    answers = visit("compare").page.evaluate(
+        f"(cases) => {{ {script} return cases.map(groupsOf); }}", [case.to_records() for case in cases]
+    )
+    assert answers == [places_of(case) for case in cases]
+    assert any(len(group) > 1 for groups in answers for group in groups)
 
 
 def test_the_browser_matches_by_the_rule_of_the_api(visit):
