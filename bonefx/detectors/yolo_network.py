@@ -47,6 +47,7 @@ _CLASSES = {
     "ultralytics.nn.modules.head": ("Detect", "v10Detect"),
 }
 _KINDS = {f"{module}.{name}": (module, name) for module, names in _CLASSES.items() for name in names}
+_COUNTER = ".num_batches_tracked"  # of batch normalisation: says nothing about inference
 # Of the head: computed anew for each image, or chosen by who runs it.
 _NOT_TAKEN = ("anchors", "strides", "shape", "dynamic", "export", "format", "xyxy", "max_det", "agnostic_nms")
 
@@ -80,9 +81,6 @@ def read(path: Path) -> tuple[nn.Module, int]:
     network.names = names
     network.stride = network.model[-1].stride = torch.tensor(stride)
     return network.eval().requires_grad_(False), size
-
-
-_COUNTER = ".num_batches_tracked"
 
 
 class _Network(DetectionModel):
@@ -146,7 +144,7 @@ def _made(described: Any, made: dict[int, nn.Module]) -> nn.Module:
     """A layer with all that is in it; `made` has those that were made before, by the id of their record.
 
     Raises:
-        WeightsError: it is of a class that is not known here, or has a setting that is none.
+        WeightsError: it is of a class that is not known here.
     """
     if not isinstance(described, Record) or described.kind not in _KINDS:
         kind = described.kind if isinstance(described, Record) else type(described).__name__
@@ -158,7 +156,7 @@ def _made(described: Any, made: dict[int, nn.Module]) -> nn.Module:
     layer = made[id(described)] = kind.__new__(kind)
     nn.Module.__init__(layer)
     for name, value in described.state.items():
-        # What a setting left out means, the trial shows: nothing of a layer's own is replaced.
+        # Nothing that its class defines is replaced; a setting that it needs is missed in the trial.
         own = name in layer.__dict__ or isinstance(getattr(kind, str(name), None), (Callable, property))
         if isinstance(name, str) and not own and name not in _NOT_TAKEN and _plain(value):
             setattr(layer, name, value)
