@@ -93,14 +93,14 @@ class Batch:
         """Wait for the image in hand, after the batch was cancelled."""
         self._idle.wait(_END_SECONDS)
 
-    def copy_of(self, number: int) -> Path:
-        """A copy of an image's file that outlives the batch, in an entry of its own.
+    def image(self, number: int) -> tuple[Path, tuple[Outcome, ...]]:
+        """A copy of an image's file, in an entry of its own that outlives the batch, and what was found.
 
         Raises:
             RequestError: there is no such row, or its file is gone.
             ImageError: it cannot be unpacked.
         """
-        if not 0 <= number < len(self.outcomes):
+        if number not in range(len(self.outcomes)):
             raise RequestError("There is no such image in the batch.")
         entry = self.entries[number]
         suffix = re.fullmatch(r"\.[A-Za-z0-9]{1,5}", Path(entry.name).suffix)
@@ -110,7 +110,7 @@ class Batch:
                 shutil.copyfile(path, target)
         except OSError:
             raise RequestError("The files of this batch are not kept any more. Drop them again.") from None
-        return target
+        return target, self.outcomes[number]
 
     def forget(self) -> None:
         """Delete the files and the results."""

@@ -12,13 +12,14 @@ from gradio.components import Component
 
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.inference import check_threshold
+from bonefx.inference import Outcome, check_threshold
 from bonefx.ui.batch_api import add_batch_endpoint
 from bonefx.ui.batch_run import BATCH_QUEUE, Batch
 from bonefx.ui.batch_table import light, named, summary, value
+from bonefx.ui.events import Reading
 from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.operating import Cut, check_rate
-from bonefx.ui.session import Workspace
+from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
 
 _STATIC = Path(__file__).with_name("static")
@@ -40,8 +41,13 @@ class BatchTab:
     shown: gr.HTML
 
 
-def add_batch_tab(registry: Registry, store: MetricsStore) -> BatchTab:
-    """Fill the tab that is being built, and add the endpoint `/batch` to its app."""
+def add_batch_tab(registry: Registry, store: MetricsStore, reading: Reading | None = None) -> None:
+    """Fill the tab that is being built, and add the endpoint `/batch` to its app.
+
+    Args:
+        registry, store: the models, and their metrics.
+        reading: the Read page, which opens a row in its viewer; None: rows are not opened.
+    """
     workspace = Workspace()
     shown = gr.HTML(
         value(None, "empty", ""),
@@ -63,8 +69,9 @@ def add_batch_tab(registry: Registry, store: MetricsStore) -> BatchTab:
         shown=shown,
     )
     _connect(tab, registry, store, workspace)
+    if reading is not None:
+        _connect_viewer(tab, reading)
     add_batch_endpoint(registry, store, workspace)
-    return tab
 
 
 def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: Workspace) -> None:
@@ -128,6 +135,28 @@ def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: 
     ended.then(cancelled, tab.batch, tab.shown, queue=False, **quiet)
     ended = tab.shown.forget(None, None, None, cancels=[running], queue=False, **quiet)
     ended.then(forget, tab.batch, [tab.batch, tab.shown], queue=False, **quiet)
+
+
+def _connect_viewer(tab: BatchTab, reading: Reading) -> None:
+    def open_row(batch: Batch | None, visit: Visit, event: gr.EventData) -> Any:
+        def fetch() -> tuple[Path, tuple[Outcome, ...]]:
+            row = event._data.get("row") if isinstance(event._data, dict) else None
+            if batch is None or not isinstance(row, int):
+                raise RequestError("The files of this batch are not kept any more. Drop them again.")
+            return batch.image(row)
+
+        return reading.open_kept(visit, event, fetch)
+
+    page = reading.page
+    tab.shown.open(
+        open_row,
+        [tab.batch, page.visit],
+        [page.visit, page.reader, page.news],
+        api_visibility="private",
+        show_progress="hidden",
+        trigger_mode="multiple",
+        queue=False,
+    )
 
 
 def _cut(chosen: Any) -> Cut:

@@ -14,6 +14,7 @@ from bonefx.batch import Row
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS
 from bonefx.entries import Entry
+from bonefx.labels import place
 from bonefx.settings import NOTICE
 from bonefx.ui.batch_run import ARCHIVE, Batch
 from bonefx.ui.operating import DEFAULT_RATE, RATES
@@ -106,7 +107,7 @@ def _cell(result: dict[str, Any]) -> dict[str, Any]:
     return {
         "count": len(found),
         "best": best and best["score"],
-        "label": best and best["label"],
+        "label": best and place(best["label"]),
         "boxes": [[round(each["box"][side]) for side in ("x1", "y1", "x2", "y2")] for each in found[:_DRAWN]],
     }
 

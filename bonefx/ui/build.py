@@ -50,9 +50,9 @@ def build(registry: Registry) -> gr.Blocks:
         gr.HTML(_HEADER, js_on_load=script(_STATIC / "page.js"), elem_id="masthead")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Read", id="read"):
-                _add_reading(demo, tabs, registry, store, workspace)
+                reading = _add_reading(demo, tabs, registry, store, workspace)
             with gr.Tab("Batch", id="batch"):
-                add_batch_tab(registry, store)
+                add_batch_tab(registry, store, reading)
             with gr.Tab("Metrics", id="metrics") as metrics_tab:
                 build_metrics_tab(store, metrics_tab, lambda: _in_use(registry))
             with gr.Tab("About", id="about"):
@@ -65,7 +65,7 @@ def build(registry: Registry) -> gr.Blocks:
 
 def _add_reading(
     demo: gr.Blocks, tabs: gr.Tabs, registry: Registry, store: MetricsStore, workspace: Workspace
-) -> None:
+) -> Reading:
     """Fill the Read page, and attach its events."""
     files = ExampleFiles()
     visit = gr.State(
@@ -87,7 +87,9 @@ def _add_reading(
     choice = gr.Number(visible=False)
     add_downloads(reader, visit)
     page = Page(visit, strip, reader, news, file, choice, tabs)
-    connect(page, Reading(page, registry, store, workspace, files), demo)
+    reading = Reading(page, registry, store, workspace, files)
+    connect(page, reading, demo)
+    return reading
 
 
 def launch_options() -> dict[str, Any]:
@@ -112,7 +114,7 @@ def launch_options() -> dict[str, Any]:
     served = server_options()
     return {
         "theme": theme,
-        "css": (_STATIC / "page.css").read_text("utf-8"),
+        "css": "".join((_STATIC / name).read_text("utf-8") for name in ("page.css", "metrics.css")),
         "max_file_size": MAX_UNPACKED,  # an archive; a single image has the reader's own limit
         "run_history": False,
         "enable_monitoring": False,

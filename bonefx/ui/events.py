@@ -7,8 +7,9 @@ the browser and by `Visit`, once there is a newer one: the last choice wins, wha
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.example_results import ExampleResults, bundled
 from bonefx.ui.examples import example, examples
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics_store import ELSEWHERE, MetricsStore
 from bonefx.ui.session import Session, Visit, Workspace
 
 Answer = dict[Component, Any]
@@ -134,6 +135,24 @@ class Reading:
         visit.put(replace(gone, choice=number))
         return {self.page.reader: panes.empty(number), self.page.news: {"choice": number, "done": "Deleted."}}
 
+    def open_kept(
+        self, visit: Visit, event: gr.EventData, fetch: Callable[[], tuple[Path, tuple[Outcome, ...]]]
+    ) -> Answer:
+        """Open an image whose results are there already, one of a batch.
+
+        Args:
+            fetch: gives the file and the outcomes, or raises a `BoneFXError`.
+        """
+        number = _number(event)
+        if not visit.choose(number):
+            return {self.page.visit: visit}
+        try:
+            path, outcomes = fetch()
+            session = replace(open_image(path, number, self.workspace), outcomes=outcomes)
+        except BoneFXError as error:
+            return {self.page.news: _failed(number, error)}
+        return self._open(visit, session)
+
     def _example(self, example_id: str, number: int) -> Session:
         ours = example(example_id)
         outcomes = kept_outcomes(ours, self.registry, self.results)
@@ -150,7 +169,8 @@ class Reading:
     def _show(self, session: Session) -> dict[str, Any] | None:
         settled = settled_weights(self.registry)
         sure = settled is not None and all(_made_by(settled, outcome) for outcome in session.outcomes)
-        return panes.value(session, self.store.report_for, settled=sure)
+        elsewhere = partial(self.store.report_for, folder=ELSEWHERE)
+        return panes.value(session, self.store.report_for, elsewhere_for=elsewhere, settled=sure)
 
 
 def connect(page: Page, reading: Reading, demo: gr.Blocks) -> None:

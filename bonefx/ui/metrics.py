@@ -29,7 +29,6 @@ _SETS = [
 ]
 _HUB_SECONDS = 15.0  # how long an opened page goes on waiting for the Hub, while it shows what there is
 _TICK_SECONDS = 60.0  # how often an open page looks for newer figures
-_CSS = Path(__file__).with_name("static") / "metrics.css"
 
 _COMMAND = "python -m bonefx evaluate --data DIR --split valid --predictions FILE"
 _CLASSES = ", ".join(f"{number} {label}" for number, label in enumerate(CLASSES, 1))
@@ -59,10 +58,9 @@ def build_metrics_tab(store: MetricsStore, tab: gr.Tab, in_use: Callable[[], InU
         tab: the tab, which is the current context.
         in_use: what the figures must belong to, by the time of the call.
     """
-    css = _CSS.read_text("utf-8")
 
-    def html(content: str = "") -> gr.HTML:
-        return gr.HTML(content, css_template=css, apply_default_css=False)
+    def html(content: str = "") -> gr.HTML:  # its dress is the page's, static/metrics.css
+        return gr.HTML(content, apply_default_css=False)
 
     top, curves = html(wrap("<p>Looking for the figures…</p>")), html()
     bring = _Bring(store, html)

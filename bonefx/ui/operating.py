@@ -174,8 +174,8 @@ def _in_words(report: Report, rate: float, elsewhere: Report | None) -> str:
         default=(0.0, 0.0),
     )
     return (
-        f"finds {100 * found:.0f} % of fractures with {alarms:.1f} false alarms per image on other "
-        f"hospitals' pictures, measured on {elsewhere['dataset']['images']} images"
+        f"finds {100 * found:.0f} % of fractures on other hospitals' pictures ({alarms:.1f} false alarms per "
+        "image)"
     )
 
 

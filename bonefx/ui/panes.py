@@ -19,12 +19,19 @@ _SOURCES = {"local": "a local file", "hub": "the Hub", "bundled": "the app itsel
 ReportFor = Callable[[Outcome], "Report | None"]
 
 
-def value(session: Session, report_for: ReportFor, *, settled: bool | None = True) -> dict[str, Any] | None:
+def value(
+    session: Session,
+    report_for: ReportFor,
+    *,
+    elsewhere_for: ReportFor = lambda outcome: None,
+    settled: bool | None = True,
+) -> dict[str, Any] | None:
     """What the viewer shows, before a visitor's own choice of a threshold or a point; None without an image.
 
     Args:
         session: the image and its outcomes, if the models have run.
         report_for: the metrics that belong to an outcome.
+        elsewhere_for: those on other hospitals' pictures: what is said of a visitor's own picture.
         settled: whether these weights are sure to be the ones in use; None: nobody has asked yet.
     """
     if session.image is None:
@@ -33,7 +40,7 @@ def value(session: Session, report_for: ReportFor, *, settled: bool | None = Tru
         session.image,
         [_pane(session.outcome(model_id), model_id) for model_id in CHOICES],
         ground_truth=None if session.example is None else session.example.lesions,
-        operating=_operating(session, report_for),
+        operating=_operating(session, report_for, elsewhere_for),
         compare=tuple(MODELS),
         agreement_of=tuple(MODELS)[:2],
         about={**_about(session), "settled": settled},
@@ -89,7 +96,7 @@ def _pane(outcome: Outcome | None, model_id: str) -> dict[str, Any]:
     return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD)
 
 
-def _operating(session: Session, report_for: ReportFor) -> dict[str, Any]:
+def _operating(session: Session, report_for: ReportFor, elsewhere_for: ReportFor) -> dict[str, Any]:
     """The points on offer: where all models have metrics. The consensus takes part if it has some, too."""
     outcomes = [outcome for outcome in session.outcomes if outcome.detections is not None]
     reports = {outcome.model: report_for(outcome) for outcome in outcomes}
@@ -99,9 +106,12 @@ def _operating(session: Session, report_for: ReportFor) -> dict[str, Any]:
         names = " and ".join(CHOICES[model_id].name for model_id in missing)
         words = f"No metrics belong to the weights of {names}: only scores can be set."
         return {"points": [], "selected": None, "message": words if missing else "", "measured": ""}
-    images = sorted({report["dataset"]["images"] for report in known.values()})
+    own = session.example is None
+    elsewhere = {outcome.model: elsewhere_for(outcome) for outcome in outcomes if own}
+    measured = [elsewhere.get(model_id) or report for model_id, report in known.items()]
+    images = sorted({report["dataset"]["images"] for report in measured})
     return {
-        "points": viewer_points(known),
+        "points": viewer_points(known, elsewhere),
         "selected": list(RATES).index(DEFAULT_RATE),
         "message": "",
         "measured": f"Measured on {' or '.join(map(str, images))} real radiographs of one public data set.",

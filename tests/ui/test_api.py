@@ -72,6 +72,12 @@ def test_the_api_page_has_our_words_and_a_radiograph_as_its_sample(app_address):
     assert "The page begins at 1 false positive per image" in words["/compare", "threshold"]
 
 
+def test_the_sample_of_the_api_page_can_be_called_as_it_is(client, app_address):
+    result = client.predict(image=handle_file(f"{app_address}/examples/wrist-1.png"), api_name="/detect")
+    assert result["image"] == "wrist-1.png"
+    assert result["detections"]
+
+
 @pytest.mark.parametrize("name", ["YOLO", " Faster-RCNN ", "Consensus"])
 def test_a_model_s_name_in_any_case(client, pictures, name):
     result = client.predict(image=handle_file(pictures[0]), model=name, api_name="/detect")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -267,6 +268,46 @@ def test_one_score_for_all_in_place_of_a_price(open_page):
     page.locator("#batch summary", has_text="Details").click()
     for line in page.locator("#batch [data-part=made-by] li").all():
         expect(line).to_contain_text("scores from 0.02")
+
+
+def test_what_is_dropped_goes_to_the_batch_and_its_rows_open_in_the_viewer(browser, app_address):
+    """In the whole app: the page takes what is dropped, and the Read tab has the viewer."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    errors = record_errors(page)
+    page.goto(f"{app_address}/?tab=batch", timeout=120_000)
+    page.locator("#batch .bring").wait_for(timeout=60_000)
+    files = [packaged("examples") / name for name in ("elbow-1.png", "wrist-2.png")]
+    page.evaluate(
+        """async (files) => {
+            const transfer = new DataTransfer();
+            for (const [name, data] of files) {
+                const blob = await (await fetch("data:image/png;base64," + data)).blob();
+                transfer.items.add(new File([blob], name, { type: "image/png" }));
+            }
+            const about = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            document.querySelector("#batch .bring").dispatchEvent(new DragEvent("drop", about));
+        }""",
+        [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in files],
+    )
+    title = page.locator("#batch h2")
+    expect(title).to_contain_text("Ready to run: 2 files (elbow-1.png, wrist-2.png)", timeout=60_000)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(title).to_contain_text("Done: 2 files.", timeout=240_000)
+    counts = [
+        int(text) for text in page.locator("#batch tbody tr").nth(1).locator("strong").all_inner_texts()
+    ]
+    page.get_by_role("button", name="wrist-2.png").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Read", exact=True)).to_have_attribute("aria-selected", "true")
+    reader = page.locator("#reader")
+    expect(reader).to_contain_text("wrist-2.png", timeout=60_000)
+    for count in counts:  # what the viewer marks is what the table counts, and no model has run again
+        expect(reader.locator(".caption", has_text=re.compile(rf"\b{count} marks?\b")).first).to_be_visible()
+    expect(reader).to_contain_text("of fractures on other hospitals' pictures")
+    page.get_by_role("tab", name="Batch", exact=True).click()
+    expect(page.locator("#batch tbody tr")).to_have_count(2)
+    assert errors == []
+    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -192,8 +192,10 @@ function start() {
   trigger("run", { rate: raw ? null : shown.rates[part("rate").value].rate, score: part("score").valueAsNumber });
 }
 
-function openRow(number) {
-  trigger("open", { row: number, choice: globalThis.bonefx?.numbered?.() ?? 0 });
+// The viewer of the Read tab shows it, with the results that it has here.
+function openRow(row) {
+  trigger("open", { row, choice: bonefx.numbered() });
+  document.dispatchEvent(new CustomEvent("bonefx:go", { detail: { id: "read" } }));
 }
 
 part("limits").textContent = "choose, drop or paste files or a ZIP of them: up to 200 at once, 512 MB unpacked";
