@@ -134,9 +134,37 @@ def test_the_other_process_ends_with_this_one(weights, tmp_path):
     assert not list(tmp_path.rglob("*.xml"))
 
 
-def converters() -> list[int]:
-    """The processes that convert for this one."""
-    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+def test_sigterm_ends_a_program_that_converts_and_its_converter(weights, tmp_path):
+    code = f"""
+import pathlib, time
+from bonefx.shutdown import end_on_signals
+end_on_signals()
+from bonefx import images
+from bonefx.detectors import Registry
+from bonefx.detectors.base import Stopwatch
+from bonefx.settings import Settings, packaged
+folder, cache = pathlib.Path({str(weights)!r}), pathlib.Path({str(tmp_path)!r})
+detector = Registry(Settings(hub=False, weights_dir=folder, cache_dir=cache)).get("yolo").detector
+detector.detect(images.read(packaged("examples") / "wrist-1.png").rgb, Stopwatch())
+print("converting", flush=True)
+while True:
+    detector.detect(images.read(packaged("examples") / "wrist-1.png").rgb, Stopwatch())
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "converting\n"
+        children = converters(program.pid)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(30) == 0
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline, "the converter lives on"
+        time.sleep(0.05)
+    assert children
+
+
+def converters(parent: int = os.getpid()) -> list[int]:
+    """The processes that convert for this one, or for another."""
+    children = Path(f"/proc/{parent}/task").glob("*/children")
     pids = [int(pid) for path in children for pid in path.read_text().split()]
     ours = b"bonefx.detectors.conversion_process"
     return [pid for pid in pids if ours in Path(f"/proc/{pid}/cmdline").read_bytes()]
