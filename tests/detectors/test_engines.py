@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from bonefx.detections import Detections
 from bonefx.detectors.base import Runtime, Stopwatch
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.errors import EngineError, WeightsError
+from bonefx.settings import packaged
 
 
 class Adds:
@@ -113,25 +116,88 @@ def test_the_faster_engine_takes_over_between_two_detections(made, then):
     assert runtimes == ["slow", then, then]
 
 
-def test_openvino_is_imported_without_a_word_to_anybody():
-    """In a process of its own, whose every attempt to look up or reach another host is written down."""
-    pytest.importorskip("openvino")
-    code = """
+WATCHED = """
 import sys
 tried = []
 def watch(event, arguments):
     if event in ("socket.getaddrinfo", "socket.connect", "socket.sendto", "socket.gethostbyname"):
         tried.append(arguments[:2])
 sys.addaudithook(watch)
-import pathlib, threading, time
-from bonefx.detectors.engines import openvino_engine
-from bonefx.detectors import convert
-openvino_engine.has_bfloat16()
+import threading, time
+%s
 time.sleep(1)
-print([name for name in sys.modules if "telemetry" in name or name.startswith("openvino.tools.ovc")])
-print(tried, [thread.name for thread in threading.enumerate()])
-import openvino
-print(openvino.__name__)
+print(sorted(name for name in sys.modules if "openvino_telemetry" in name or "openvino.tools.ovc" in name))
+print(tried, [thread.name for thread in threading.enumerate() if "elemetry" in thread.name])
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.splitlines() == ["[]", "[] ['MainThread']", "openvino"]
+
+QUANTISE = """
+import numpy as np, torch
+from bonefx.detectors.convert import Convertible
+from bonefx.detectors.quantise import quantise
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3))
+image = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
+model = quantise(Convertible(None, network, (image,), ("0", "2"), (), ((),), True), [[image]] * 2, ("2",))
+assert sum("FakeQuantize" in operation.get_type_name() for operation in model.get_ops())
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "code"),
+    [
+        ("openvino", "from bonefx.detectors.engines.openvino_engine import has_bfloat16; has_bfloat16()"),
+        ("nncf", QUANTISE),
+    ],
+)
+def test_nobody_is_told_that_openvino_or_nncf_is_used(package, code):
+    """In a process of its own, whose every attempt to look up or reach another host is written down."""
+    pytest.importorskip("openvino")
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    said = subprocess.run(
+        [sys.executable, "-c", WATCHED % code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if "PYTEST" not in name},  # NNCF looks
+    )
+    assert said.stdout.splitlines()[-2:] == ["[]", "[] []"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],  # the process was killed, or the disk full
+        lambda content: bytes(
+            byte ^ (place % 500 == 0) for place, byte in enumerate(content)
+        ),  # flipped bits
+        lambda content: b"",
+    ],
+)
+def test_what_openvino_has_compiled_may_be_damaged(tmp_path, damage):
+    pytest.importorskip("openvino")
+    from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
+
+    graph = packaged("bundled") / "yolo26n_448.float.xml"
+    image = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
+
+    def compute():
+        (found,) = OpenVINOEngine(graph, "float32", ((4,), (3,)), tmp_path)([image])
+        return found
+
+    expected = compute()
+    (blob,) = tmp_path.glob("*.blob")
+    np.testing.assert_array_equal(compute(), expected)
+    blob.chmod(0o600)
+    blob.write_bytes(damage(blob.read_bytes()))
+    np.testing.assert_allclose(compute(), expected, rtol=1e-6)
+
+
+def test_a_graph_of_another_kind_is_an_error_of_the_engine():
+    pytest.importorskip("openvino")
+    from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
+
+    graph = packaged("bundled") / "yolo26n_448.float.xml"
+    with pytest.raises(EngineError, match="another kind"):
+        OpenVINOEngine(graph, "float32", ((4, 1), (2, 1, 1)), None)
+    with pytest.raises(EngineError, match="cannot load"):
+        OpenVINOEngine(graph.with_suffix(".json"), "float32", ((4,), (3,)), None)
