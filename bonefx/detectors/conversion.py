@@ -136,6 +136,7 @@ def make_float(
     Raises:
         BoneFXError: see `into_cache`.
     """
+    _check_unchanged(weights)
     source = model.convertible(weights)
     made = convert.save(convert.trace(source), card, _about(model, weights, source.processing, "float"))
     processing, torch_engine = model.torch_engine(weights, Settings(frcnn_engine="torchvision"), "cpu")
@@ -172,6 +173,7 @@ def make_int8(
     """
     from bonefx.detectors.quantise import quantise
 
+    _check_unchanged(weights)
     source = model.convertible(weights, folded=True)
     processing = source.processing
     inputs = [processing.prepare(images.read(path).rgb) for path in pictures.calibration]
@@ -197,9 +199,16 @@ def examples(number: int) -> list[Path]:
     return files[:: max(1, len(files) // number)]
 
 
-def _about(model: ModuleType, weights: Weights, processing: Processing, form: str) -> dict[str, Any]:
+def _check_unchanged(weights: Weights) -> None:
+    """
+    Raises:
+        BoneFXError: it is not the file any more whose SHA-256 was taken.
+    """
     if sha256_of(weights.path) != weights.sha256:
         raise BoneFXError(f"{weights.path} is not the file any more that was loaded.")
+
+
+def _about(model: ModuleType, weights: Weights, processing: Processing, form: str) -> dict[str, Any]:
     return {
         "model": short_name(model),
         "form": form,

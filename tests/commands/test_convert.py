@@ -15,6 +15,7 @@ from bonefx.detectors import Registry, graphs, verification
 from bonefx.detectors.base import Stopwatch
 from bonefx.evaluation import folder
 from bonefx.settings import Settings, packaged
+from tests.hub_server import WRITER
 from tests.training import toy
 
 pytest.importorskip("openvino")
@@ -71,7 +72,7 @@ def test_graphs_are_published_beside_the_weights(weights, hub, monkeypatch):
     from bonefx import hub as sources
 
     made = {file.name: file for file in graphs.files(weights.with_suffix(".float.json"))}
-    settings = Settings(repo_id="owner/weights", endpoint=hub.url, token="hf_right")
+    settings = Settings(repo_id="owner/weights", endpoint=hub.url, token=WRITER)
     pushed = sources.push_beside_weights(settings, made, "Graphs")
     assert pushed.changed
     assert set(made) <= set(hub.repos["model", "owner/weights"].files)
