@@ -81,7 +81,7 @@ def trace(source: Convertible) -> openvino.Model:
 
 
 def named(model: openvino.Model, layers: Sequence[str]) -> set[str]:
-    """The names of the operations of layers, given by the layers' names in the torch network.
+    """The names of the operations of layers, given by those of the layers in the torch network.
 
     Raises:
         BoneFXError: there is no operation of one of them.
@@ -89,7 +89,13 @@ def named(model: openvino.Model, layers: Sequence[str]) -> set[str]:
     names = {operation.get_friendly_name() for operation in model.get_ops()}
     found: set[str] = set()
     for layer in layers:
-        own = {name for name in names if name.startswith((f"__module.{layer}.", f"__module.{layer}/"))}
+        start = f"__module.{layer}"
+        # Operations of one kind in a layer have a number at the end, apart from the first.
+        own = {
+            name
+            for name in names
+            if name == start or name.startswith((f"{start}.", f"{start}/", f"{start}_"))
+        }
         if not own:
             raise BoneFXError(f"The graph has no layer {layer}, which is meant to be treated by itself.")
         found |= own

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from bonefx.detectors.engines.torch_engine import TorchEngine
 
 
+_ROI_ALIGN = "roi_heads.box_roi_pool/torchvision::roi_align/ROIAlign"
+
+
 @dataclass(frozen=True)
 class Processing:
     """See `bonefx.detectors.base.Processing`.
@@ -157,13 +160,19 @@ def convertible(weights: Weights, folded: bool = False) -> Convertible:
         Processing(network.config, network.divisor),
         network,
         (np.zeros((1, 3, *sides), np.float32), np.array(sides, np.float32)),
-        # Places of boxes and their selection need all digits.
-        reduced=("backbone", "proposal_generator.rpn_head", "roi_heads.box_head"),
+        # Places of boxes and their selection need all digits. RoIAlign itself takes places in float32 beside
+        # features in less; in float32 it would get these in a slow order.
+        reduced=(
+            "backbone",
+            "proposal_generator.rpn_head",
+            _ROI_ALIGN,
+            "roi_heads.box_head",
+        ),
         # Little work; the last ones say which proposals come first, and where they are.
         float32=("backbone.bottom_up.stem", *outputs),
         quantised_without=(
-            ("backbone.bottom_up.stem", *outputs),
-            ("backbone.bottom_up.stem", *pyramid, "proposal_generator.rpn_head"),
+            ("backbone.bottom_up.stem", *outputs, _ROI_ALIGN),
+            ("backbone.bottom_up.stem", *pyramid, "proposal_generator.rpn_head", _ROI_ALIGN),
         ),
         fast_bias_correction=True,
     )
