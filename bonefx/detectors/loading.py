@@ -70,7 +70,7 @@ def from_graph(model: ModuleType, weights: Weights, settings: Settings) -> tuple
     found, problems = graphs.find(short_name(model), weights, graphs.folder(settings.cache_dir))
     for problem in problems:
         _log.warning("%s", problem)
-    for graph, precision in _in_order(found, settings.precision):
+    for graph, precision in candidates(found, settings.precision):
         try:
             return _compiled(model, graph, precision, settings)
         except (BoneFXError, ImportError) as error:
@@ -128,7 +128,7 @@ def require(*packages: str) -> None:
         )
 
 
-def _in_order(found: dict[str, Graph], precision: str) -> Sequence[tuple[Graph, str]]:
+def candidates(found: dict[str, Graph], precision: str) -> Sequence[tuple[Graph, str]]:
     """The graphs that may answer, each with what it computes in, the one that is wanted first."""
     wanted: list[tuple[Graph, str]] = []
     if "int8" in found and precision in ("auto", "int8"):

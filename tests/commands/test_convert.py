@@ -75,7 +75,8 @@ def test_graphs_are_published_beside_the_weights(weights, hub, monkeypatch):
     settings = Settings(repo_id="owner/weights", endpoint=hub.url, token=WRITER)
     pushed = sources.push_beside_weights(settings, made, "Graphs")
     assert pushed.changed
-    assert set(made) <= set(hub.repos["model", "owner/weights"].files)
+    repo = hub.repos["model", "owner/weights"]
+    assert set(made) <= set(repo.commits[repo.head])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Which graph answers, in which precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bonefx.detectors import loading
+from bonefx.detectors.graphs import Card, Graph
+
+pytest.importorskip("openvino")
+
+
+def graph(form: str, **checks: bool) -> Graph:
+    card = Card("yolo", form, "", None, {}, "", "", {}, {name: {"passed": ok} for name, ok in checks.items()})
+    return Graph(Path(f"{form}.xml"), card)
+
+
+GOOD, POOR, EIGHT = graph("float", bfloat16=True), graph("float", bfloat16=False), graph("int8", int8=True)
+
+
+@pytest.mark.parametrize(
+    ("graphs", "setting", "native", "expected"),
+    [
+        # the fastest form that was found to agree, then what can stand in for it
+        ([GOOD, EIGHT], "auto", True, ["int8", "bfloat16"]),
+        ([GOOD, EIGHT], "auto", False, ["int8", "float32"]),
+        ([POOR, EIGHT], "auto", True, ["int8", "float32"]),
+        ([GOOD], "auto", True, ["bfloat16"]),
+        ([POOR], "auto", True, ["float32"]),
+        ([GOOD], "auto", False, ["float32"]),
+        # what was asked for, as far as it can be had
+        ([GOOD, EIGHT], "float32", True, ["float32"]),
+        ([POOR, EIGHT], "bfloat16", True, ["bfloat16"]),
+        ([GOOD, EIGHT], "bfloat16", False, ["float32"]),
+        ([GOOD, EIGHT], "int8", True, ["int8", "float32"]),
+        ([GOOD], "int8", True, ["float32"]),
+        # without a float graph torch is the other way
+        ([EIGHT], "auto", True, ["int8"]),
+        ([EIGHT], "float32", True, []),
+        ([], "auto", True, []),
+    ],
+)
+def test_the_form_that_answers(monkeypatch, graphs, setting, native, expected):
+    monkeypatch.setattr("bonefx.detectors.engines.openvino_engine.has_bfloat16", lambda: native)
+    found = {one.card.form: one for one in graphs}
+    assert [precision for _, precision in loading.candidates(found, setting)] == expected
+
+
+def test_there_is_no_gpu_where_nothing_looks_like_one(monkeypatch):
+    monkeypatch.setattr(loading, "_GPU_DEVICES", ())
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not loading.has_gpu()
