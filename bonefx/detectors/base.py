@@ -121,11 +121,6 @@ def processor_name() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def processor_flags() -> str:
-    """The CPU's instruction sets, which its name may leave open; empty where the system does not tell."""
-    return _cpuinfo("flags") or _cpuinfo("Features")
-
-
 def _cpuinfo(key: str) -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
