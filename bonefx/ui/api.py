@@ -11,7 +11,7 @@ import gradio as gr
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.errors import UNEXPECTED, BoneFXError, RequestError, log_frames
+from bonefx.errors import UNEXPECTED, BoneFXError, RequestError, log_frames, shortened
 from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
 from bonefx.ui.inputs import checked
@@ -63,8 +63,8 @@ class App(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except BoneFXError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        except gr.Error:
-            raise
+        except gr.Error as error:  # Gradio's own repeat what was sent
+            raise gr.Error(shortened(error.message), print_exception=False) from None
         except Exception:
             raise gr.Error(_NO_SUCH_VALUE, print_exception=False) from None
 

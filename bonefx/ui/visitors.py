@@ -31,6 +31,16 @@ class Visitors(StateHolder):
         self.capacity = capacity
         self._untold: OrderedDict[str, None] = OrderedDict()
 
+    def __getitem__(self, session_id: str) -> SessionState:
+        """A session, new where there is none: the very one, even if it is dropped at this moment."""
+        session = self.session_data.get(session_id)
+        if session is None:
+            session = SessionState(self.blocks)
+        self.time_last_used[session_id] = datetime.datetime.now()
+        self.session_data[session_id] = session
+        self.update(session_id)
+        return session
+
     def update(self, session_id: str) -> None:
         """Note that a session is in use; called by Gradio whenever it is."""
         with self.lock:
@@ -45,10 +55,11 @@ class Visitors(StateHolder):
     def delete_all_expired_state(self) -> None:
         """Delete what has had its time, and the sessions that hold nothing any more; called every second."""
         super().delete_all_expired_state()
-        long_ago = datetime.datetime.now() - datetime.timedelta(minutes=KEPT_MINUTES)
+        now = datetime.datetime.now()
+        long_ago = now - datetime.timedelta(minutes=KEPT_MINUTES)
         with self.lock:
             for session_id, session in list(self.session_data.items()):
-                silent = session.is_closed or self.time_last_used.get(session_id, long_ago) <= long_ago
+                silent = session.is_closed or self.time_last_used.get(session_id, now) <= long_ago
                 if silent and not _holds(session):
                     self._drop(session_id)
 

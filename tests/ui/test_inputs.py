@@ -8,6 +8,7 @@ import json
 import threading
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
@@ -17,6 +18,7 @@ from bonefx.ui.storage import storage
 from tests.ui.test_guards import ask, uploaded
 
 META = {"_type": "gradio.FileData"}
+SECRET = "secret" * 1000
 PICTURE = base64.b64encode((packaged("examples") / "wrist-1.png").read_bytes()).decode()[:500_000]
 
 
@@ -123,6 +125,19 @@ def test_values_of_another_kind_get_a_sentence(app_address, pictures, capfd, cap
     assert 20 < len(answer["error"]) < 2 * QUOTED + 300
     logged = capfd.readouterr()
     assert "Traceback" not in logged.out + logged.err + caplog.text
+
+
+def test_a_choice_that_is_not_offered_is_not_repeated_whole(app_address, running_app):
+    """Gradio's own words about it."""
+    number = next(
+        number
+        for number, event in running_app.fns.items()
+        if event.queue is False and any(isinstance(each, gr.Radio) for each in event.inputs)
+    )
+    values = [SECRET for _ in running_app.fns[number].inputs]
+    status, said = ask(app_address, "/gradio_api/run/predict", "POST", {"data": values, "fn_index": number})
+    assert (status, "not in the list" in said or "not what this takes" in said) == (500, True)
+    assert said.count("secret") * len("secret") <= QUOTED
 
 
 def test_the_address_of_an_example_is_an_example(app_address):
