@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from bonefx import files
 from bonefx.detectors.checkpoint import read_checkpoint
 from bonefx.detectors.config import Architecture, Stage, detectron2_tree
 from bonefx.detectors.engines.torch_engine import TorchEngine
@@ -28,7 +29,7 @@ from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
-from bonefx.training import CHECKPOINT, OnEpoch, OnStep
+from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint
 from bonefx.training.batches import Batch, groups, loader, seed_step
 from bonefx.training.data import TrainingData
 from bonefx.training.recipes import FasterRCNNRecipe
@@ -195,10 +196,11 @@ def write(network: FasterRCNN, path: Path, dtype: torch.dtype = torch.float32) -
         name: value.detach().cpu().to(dtype if value.ndim > 1 else torch.float32).contiguous()
         for name, value in network.state_dict().items()
     }
-    _replace(path, {"model": state})
+    checkpoint.save({"model": state}, path)
     tree = detectron2_tree(network.architecture, network.config)
     text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None)
-    path.with_suffix(".yaml").write_text(text, encoding="utf-8")
+    with files.whole(path.with_suffix(".yaml")) as file:
+        file.write(text.encode())
 
 
 def _optimizer(network: FasterRCNN, recipe: FasterRCNNRecipe) -> torch.optim.Optimizer:
@@ -251,11 +253,4 @@ def _restore(parts: Mapping[str, Any], path: Path, device: str) -> int:
 
 
 def _save(parts: Mapping[str, Any], done: int, path: Path) -> None:
-    _replace(path, {**{name: part.state_dict() for name, part in parts.items()}, "step": done})
-
-
-def _replace(path: Path, content: Any) -> None:
-    """Save so that a run that dies half-way leaves the old file whole."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    checkpoint.save({**{name: part.state_dict() for name, part in parts.items()}, "step": done}, path)

@@ -25,7 +25,7 @@ import bonefx.detectors.ultralytics_guard  # noqa: F401  first: it keeps Ultraly
 from bonefx.detectors import yolo as adapter
 from bonefx.detectors import yolo_network
 from bonefx.errors import BoneFXError, WeightsError
-from bonefx.training import CHECKPOINT, OnEpoch, OnStep
+from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint
 from bonefx.training.data import TrainingData
 from bonefx.training.recipes import YOLORecipe
 from bonefx.training.yolo_images import Images
@@ -109,7 +109,7 @@ def write(model: DetectionModel, image_size: int, path: Path) -> None:
         "version": __version__,
         "license": "AGPL-3.0 (https://ultralytics.com/license)",
     }
-    _replace(path, content)
+    checkpoint.save(content, path)
 
 
 class Trainer(DetectionTrainer):
@@ -222,7 +222,7 @@ class Trainer(DetectionTrainer):
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        _replace(self.out / CHECKPOINT, content)
+        checkpoint.save(content, self.out / CHECKPOINT)
         _tell(self.out, self.epoch + 1, self.on_epoch)
         return True
 
@@ -331,10 +331,3 @@ def _read_init(path: Path, recipe: YOLORecipe) -> nn.Module:
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:
     """Shapes by name, apart from the branches whose width follows the number of classes."""
     return {name: value.shape for name, value in model.state_dict().items() if "cv3." not in name}
-
-
-def _replace(path: Path, content: Any) -> None:
-    """Save so that a run that dies half-way leaves the old file whole."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)

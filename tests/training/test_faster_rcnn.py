@@ -200,10 +200,11 @@ def test_targets_follow_the_image(toys):
     """The bright rectangle must lie in the target box after every change of the image."""
     recipe = replace(TINY, brightness=0.0, contrast=0.0)
     augment = batches.augmentation(recipe)
+    sample = toys.samples[0]
     seen = 0
     for seed in range(10):
         torch.manual_seed(seed)
-        rgb, target = batches.load_sample(toys.samples[0], recipe, augment)
+        rgb, target = batches.load_sample(sample, data.read_image(sample.path), recipe, augment)
         for x1, y1, x2, y2 in target["boxes"].round().int().tolist():
             seen += 1
             outside = rgb.copy()
