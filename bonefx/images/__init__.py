@@ -170,8 +170,9 @@ def decode_here(data: bytes, limit: float = math.inf) -> Picture | None:
             raise
         except MemoryError:
             error = "Reading this image takes more memory than there is. Make it smaller, or save it as PNG."
-        except Exception:
-            error = "This image file is damaged. Export it again from where it came from."
+        except Exception as raised:
+            state = "cut off" if "truncated" in str(raised) else "damaged"  # Pillow's word
+            error = f"This image file is {state}. Export it again from where it came from."
     raise ImageError(error)  # outside: a decoder's own text may quote a patient's tag
 
 

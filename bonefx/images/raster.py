@@ -130,6 +130,8 @@ def _webp(data: bytes) -> Plan:
         at += 8 + length + length % 2
     else:
         raise ImageError("This WebP file has too many parts to be read here. Save it again as PNG.")
+    if unpack_from("<I", data, 4)[0] + 8 > len(data):
+        raise ImageError("This WebP file is cut off. Copy or export it again from where it came from.")
     width, height = _webp_size(chunks)
     check_size(width, height)
 

@@ -201,7 +201,22 @@ def _describe(tiff: Tiff) -> None:
     if not width or not height:
         raise ImageError(_DAMAGED.format("a part of its picture has no size"))
     parts = -(-tiff.width // width) * -(-tiff.height // height)
+    _check_extent(tiff, width, height)
     tiff.size = parts * width * height * max(tiff.samples, 1) * max(tiff.bits, 8) // 8
+
+
+def _check_extent(tiff: Tiff, width: int, height: int) -> None:
+    """Refuse a file that ends within a strip or tile of this size: its copy for Pillow goes on behind."""
+    offsets = tiff.numbers(_TILES) or tiff.numbers(_STRIPS)
+    sizes = tiff.numbers(_TILE_SIZES) or tiff.numbers(_STRIP_SIZES)
+    if tiff.number(_COMPRESSION, 1) in _PLAIN:  # as many bytes as their samples take, whatever is said
+        channels = 1 if tiff.number(_PLANAR, 1) == 2 else tiff.samples
+        row = -(-width * channels * tiff.bits // 8)
+        down = -(-tiff.height // height)
+        last = height if _TILES in tiff.entries else tiff.height - (down - 1) * height
+        sizes = tuple(row * (last if (i + 1) % down == 0 else height) for i in range(len(offsets)))
+    if any(offset + size > len(tiff.data) for offset, size in zip(offsets, sizes, strict=False)):
+        raise ImageError(CUT_OFF)
 
 
 def _rewrite(tiff: Tiff) -> bytes:

@@ -367,6 +367,12 @@ class TestBadFiles:
             (no_image(b"RIFF\0\0\0\0AVI "), "video"),
             (saved(GREY, "GIF"), "GIF"),
             (saved(GREY, "JPEG2000"), "JPEG 2000"),
+            # cut off, each where its decoder would say so in its own way
+            (saved(GREY, "PNG")[:-40], "cut off"),
+            (saved(COLOUR, "WEBP")[:-40], "cut off"),
+            (saved(COLOUR, "BMP")[:-40], "cut off"),
+            (tiff(DEEP)[:-40], "cut off"),
+            (tiff(DEEP.astype(float))[:-40], "cut off"),
             # damaged
             (saved(GREY, "PNG").replace(b"IDAT", b"IDAT\xff", 1), "damaged"),
             (saved(DEEP, "PNG").replace(b"IEND", b"IENX"), "damaged"),
