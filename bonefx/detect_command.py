@@ -10,26 +10,25 @@ from os.path import realpath
 from pathlib import Path
 from typing import Any
 
-from bonefx import batch, dicom_results, entries
+from bonefx import batch, dicom_results, entries, shards
 from bonefx.detectors import MODELS
 from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES, Outcome
 from bonefx.interchange import FORMATS
-from bonefx.settings import DEFAULT_THRESHOLD, NOTICE
+from bonefx.settings import DEFAULT_THRESHOLD, NOTICE, Settings
 from bonefx.terminal import Stopped, replace_line, say, stoppable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", type=Path, help="an image, a folder of images, or a ZIP archive"
+        "files", metavar="FILE", nargs="+", help="an image, a folder of images, or a ZIP archive"
     )
     parser.add_argument("--model", choices=[*CHOICES, "both"], default="both")
     parser.add_argument("--threshold", type=_threshold, default=DEFAULT_THRESHOLD, help="lowest score shown")
     parser.add_argument("--json", action="store_true", help="print a list of results")
     parser.add_argument(
         "--out",
-        type=Path,
         metavar="DIR",
         help="write results.json, results.csv and each image with its boxes into this folder",
     )
@@ -46,11 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --out: for each DICOM image also a structured report and a picture with boxes as DICOM",
     )
+    archive = parser.add_argument_group(
+        "archives of any size",
+        "one folder in, Parquet files out; both may be addresses such as s3:// or hf://",
+    )
+    archive.add_argument(
+        "--parquet", action="store_true", help="with --out: one row an image and model, and nothing else"
+    )
+    archive.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="the same rows by the workers of a Ray cluster; without ADDRESS one that is started here",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; its exit status: 1 if an image could not be read or a model failed."""
+    if options.parquet or options.ray is not None:
+        return _run_archive(options)
+    options.files = [Path(file) for file in options.files]
+    options.out = None if options.out is None else Path(options.out)
     if (options.formats or options.dicom) and options.out is None:
         raise RequestError("--format and --dicom say what is written into a folder: give that with --out.")
     if options.dicom:
@@ -96,13 +113,62 @@ def _rows(
         check()
         replace_line(words)
 
-    model_ids = list(MODELS) if options.model == "both" else [options.model]
-    rows = batch.run(found, model_ids, answer, progress=progress, reports=options.dicom)
+    rows = batch.run(found, _models(options), answer, progress=progress, reports=options.dicom)
     return (
         rows
         if options.out is None
         else batch.save_folder(rows, options.out, tuple(dict.fromkeys(options.formats)))
     )
+
+
+def _run_archive(options: argparse.Namespace) -> int:
+    """Parquet shards in place of one folder of files."""
+    if options.out is None or len(options.files) != 1:
+        raise RequestError(
+            "Parquet files are made of one folder, and written to another: give that with --out."
+        )
+    if options.json or options.formats or options.dicom:
+        raise RequestError("--json, --format and --dicom are not for --parquet and --ray.")
+    shards.check_installed()
+    from bonefx.shards.run import here, run
+
+    begun = None
+    try:
+        if options.ray is not None:
+            from bonefx.shards.ray_engine import RayEngine
+
+            begun = RayEngine(options.ray or None)
+        summary = run(
+            options.files[0], options.out, _models(options), options.threshold, Settings.from_env(),
+            begun or here, _tell,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    finally:
+        if begun is not None:
+            begun.close()
+    replace_line()
+    this_run, failed = summary["this_run"], sum(summary["failed"].values())
+    say(
+        f"{summary['images']} images, {sum(summary['rows'].values())} rows, {failed} of them an error. "
+        f"This run: {this_run['images']} images in {this_run['seconds']:g} s, "
+        f"{this_run['images_per_second'] or 0:g} a second, {this_run['processor_hours']:g} processor hours.\n"
+        f"{NOTICE}"
+    )
+    return int(failed > 0)
+
+
+def _models(options: argparse.Namespace) -> list[str]:
+    return list(MODELS) if options.model == "both" else [options.model]
+
+
+def _tell(words: str) -> None:
+    """Progress: a line that the next one replaces, or lines of a log."""
+    if sys.stderr.isatty():
+        replace_line(words)
+    else:
+        print(words, file=sys.stderr, flush=True)
 
 
 def _threshold(text: str) -> float:

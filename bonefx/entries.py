@@ -170,7 +170,7 @@ def _walk(folder: Path, before: str, leave_out: Path | None) -> list[Entry]:
             for name in folders
             if not _hidden(name) and os.path.realpath(os.path.join(root, name)) != out
         )
-        paths = [Path(root) / name for name in sorted(files) if not _passed_over(name)]
+        paths = [Path(root) / name for name in sorted(files) if not passed_over(name)]
         found += [
             Entry(before + _shown(path.relative_to(folder).as_posix()), path, inside=True) for path in paths
         ]
@@ -189,7 +189,7 @@ def _members(path: Path, before: str) -> list[Entry]:
     found = [
         Entry(before + _shown(member.filename), path, member, inside=True)
         for member in members
-        if not member.is_dir() and not _passed_over(member.filename.replace("\\", "/"))
+        if not member.is_dir() and not passed_over(member.filename.replace("\\", "/"))
     ]
     _check_limits(found)
     return found
@@ -257,8 +257,8 @@ def _hidden(name: str) -> bool:
     return name == "__MACOSX" or (name.startswith(".") and name not in (".", ".."))
 
 
-def _passed_over(name: str) -> bool:
-    """By its name, with the folders that it is in."""
+def passed_over(name: str) -> bool:
+    """Whether a file is left out by its name, with the folders that it is in: hidden, or text."""
     return PurePosixPath(name).suffix.lower() in _TEXTS or any(map(_hidden, name.split("/")))
 
 

@@ -33,9 +33,26 @@ def only_loopback():
 
     def getaddrinfo(host, *args, **kwargs):
         name = host.decode() if isinstance(host, bytes) else host
-        if name not in (None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname()):
+        if name not in (
+            None,
+            "",
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            socket.gethostname(),
+        ) and not own(name):
             raise socket.gaierror(socket.EAI_NONAME, f"{name} is out of bounds for tests")
         return real(host, *args, **kwargs)
+
+    def own(address):
+        """Whether it is an address of this machine: a socket can be bound to it."""
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                one.bind((address, 0))
+        except OSError:
+            return False
+        return True
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", getaddrinfo)

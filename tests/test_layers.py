@@ -19,7 +19,7 @@ ROWS = (
     ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    ("consensus", "inference", "batch", "notebook"),
+    ("consensus", "inference", "batch", "notebook", "shards"),
     ("evaluation.run", "evaluation.predict", "evaluation.consensus", "evaluation.calibration"),
     ("training", "benchmark", "phantoms", "commands", "detect_command"),
     ("ui", "__main__"),

@@ -1,0 +1,160 @@
+"""Images to Parquet shards in one process: nothing lost, nothing twice, on from where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+
+from bonefx.errors import BoneFXError, RequestError, SourceError
+from bonefx.settings import NOTICE, Settings
+from bonefx.shards.places import Place
+from bonefx.shards.plan import Plan
+from bonefx.shards.rows import to_results
+from bonefx.shards.run import run
+from bonefx.shards.worker import Worker
+from tests.shards.conftest import BROKEN, GOOD, MODELS, THRESHOLD
+
+
+def make(source: Path | str, target: Path | str, **options: Any) -> dict[str, Any]:
+    options = {"shard_images": 2, **options}
+    return run(str(source), str(target), MODELS, THRESHOLD, Settings(hub=False), **options)
+
+
+def results(target: Path) -> list[dict[str, Any]]:
+    """What any reader of Parquet folders finds there."""
+    return to_results(pyarrow.dataset.dataset(target).to_table())
+
+
+def by_image_and_model(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    assert len({(each["image"], each["model"]) for each in found}) == len(found)
+    return {(each["image"], each["model"]): {**each, "timings_ms": None} for each in found}
+
+
+@pytest.fixture(scope="module")
+def made(source, tmp_path_factory) -> tuple[Path, dict[str, Any], list[str]]:
+    """A target, its summary, and the progress that was told."""
+    target, told = tmp_path_factory.mktemp("made"), []
+    return target, make(source, target, tell=told.append), told
+
+
+def test_every_image_and_model_is_one_row_equal_to_its_result(made, expected):
+    assert by_image_and_model(results(made[0])) == expected
+
+
+def test_the_summary_counts_the_rows_that_are_there(made):
+    target, summary, told = made
+    assert summary == json.loads((target / "_summary.json").read_text("utf-8"))
+    assert summary["notice"] == NOTICE
+    assert (summary["images"], summary["shards"]) == (6, 3)
+    assert summary["rows"] == {"faster-rcnn": 6, "yolo": 6}
+    assert summary["failed"] == {"faster-rcnn": 1, "yolo": 1}
+    assert [each["source"] for each in summary["weights"]] == ["bundled", "bundled"]
+    assert summary["this_run"]["images"] == 6
+    assert told[-1].startswith("6 of 6 images, ")
+
+
+def test_no_image_is_named_while_it_runs(made):
+    assert not any(name in words for words in made[2] for name in (*GOOD, BROKEN))
+
+
+def test_a_run_goes_on_with_what_is_missing(made, source, tmp_path, expected):
+    target = tmp_path / "target"
+    shards = sorted(path.name for path in made[0].glob("part-*"))
+    target.mkdir()
+    for name in ("_plan.json", "_plan.parquet", shards[0], shards[2]):
+        (target / name).write_bytes((made[0] / name).read_bytes())
+    (target / f"{shards[1]}.123.partial").write_bytes(b"half")  # a killed process leaves this
+    before = {name: (target / name).stat().st_mtime_ns for name in (shards[0], shards[2])}
+    summary = make(source, target)
+    assert (summary["this_run"]["images"], summary["rows"]) == (2, {"faster-rcnn": 6, "yolo": 6})
+    assert {name: (target / name).stat().st_mtime_ns for name in before} == before
+    rows = [row for name in shards for row in to_results(pq.read_table(target / name))]
+    assert by_image_and_model(rows) == expected
+    assert make(source, target)["this_run"]["images"] == 0
+
+
+def test_a_plan_of_something_else_is_not_gone_on_with(made, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(RequestError, match="holds the shards of another source"):
+        make(tmp_path, made[0])
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nowhere", "There is no folder 'nowhere'"),
+        ("unknown://bucket/folder", "cannot be opened"),
+    ],
+)
+def test_a_source_that_is_not_there_is_said(address, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=message):
+        make(address, tmp_path / "target")
+
+
+def test_an_empty_source_is_said(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/notes.txt").write_text("")
+    with pytest.raises(SourceError, match="no file that may be an image"):
+        make(tmp_path / "in", tmp_path / "out")
+
+
+def test_the_target_may_lie_in_the_source(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    target = Place(str(tmp_path / "out"))
+    target.write("old.png", b"")
+    plan = Plan.of(Place(str(tmp_path)), target, MODELS, THRESHOLD)
+    assert [shard.images for shard in plan.missing()] == [["a.png"]]
+
+
+def test_links_to_folders_are_not_followed(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"")
+    (tmp_path / "in/circle").symlink_to(tmp_path / "in")
+    assert list(Place(str(tmp_path / "in")).images()) == ["a.png"]
+
+
+def test_many_files_make_the_same_plan_whoever_lists_them(tmp_path):
+    for number in range(40):
+        folder = tmp_path / "in" / str(number % 3)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(b"")
+    plans = [
+        list(Plan.of(Place(str(tmp_path / "in")), Place(str(tmp_path / out)), MODELS, 0.1, 7).missing())
+        for out in ("one", "two")
+    ]
+    assert plans[0] == plans[1]
+    assert [len(shard.images) for shard in plans[0]] == [7, 7, 7, 7, 7, 5]
+    named = [name for shard in plans[0] for name in shard.images]
+    assert named == sorted(named)
+    assert len(set(named)) == 40
+
+
+def test_a_shard_that_cannot_be_written_ends_the_run_in_a_sentence(source, tmp_path):
+    place = Place(str(tmp_path / "target"))
+    plan = Plan.of(Place(str(source)), place, MODELS, THRESHOLD)
+    (shard,) = plan.missing()
+    (tmp_path / "target" / shard.name).mkdir()  # stands for any failure of the file system
+    with pytest.raises(BoneFXError, match=f"{shard.name} could not be written to the target: Is a directory"):
+        Worker(Place(str(source)), place, ["yolo"], THRESHOLD, Settings(hub=False)).make(shard)
+    assert not list((tmp_path / "target").glob("*.partial"))
+
+
+def test_any_file_system_of_fsspec_will_do(source):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/archive/ward/a.png", (source / "a.png").read_bytes())
+    memory.pipe_file("/archive/empty.png", b"")
+    summary = run(
+        "memory://archive", "memory://made", ["yolo"], THRESHOLD, Settings(hub=False), shard_images=1
+    )
+    assert (summary["rows"], summary["failed"]) == ({"yolo": 2}, {"yolo": 1})
+    names = [path for path in memory.ls("/made", detail=False) if "part-" in path]
+    rows = [row for name in names for row in to_results(pq.read_table(memory.open(name)))]
+    assert {row["image"]: "error" in row for row in rows} == {"empty.png": True, "ward/a.png": False}
