@@ -16,6 +16,7 @@ from bonefx.training.data import Sample
 
 _LARGEST = 0.35  # of a window's longer side, that a lesion is enlarged to
 _SMALLEST_SIDE = 0.3  # of the image, that a window keeps
+_AROUND_A_LESION = 0.7  # share of the windows of an image with a lesion
 _KEPT = 0.5  # share of a lesion's area that must lie in a window, or the lesion is not told
 
 
@@ -93,24 +94,19 @@ def _scaled(sample: Sample, width: int, height: int) -> Sample:
 
 
 def _window(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Corners of a window in pixels, drawn as `Views.window` says."""
     whole = np.array([sample.width, sample.height])
-    low, high = np.zeros(2), whole.astype(float)  # what the window must hold
-    smallest = _SMALLEST_SIDE
-    if len(sample.boxes) and rng.random() < 0.7:
-        box = sample.boxes[rng.integers(len(sample.boxes))]
-        low, high = box[:2], box[2:]
-        covered = ((high - low) / whole).max()
-        smallest = float(np.clip(covered / _LARGEST, _SMALLEST_SIDE, 1.0))
-        held = True
-    else:
-        held = False
+    held = None
+    if len(sample.boxes) and rng.random() < _AROUND_A_LESION:
+        held = sample.boxes[rng.integers(len(sample.boxes))].reshape(2, 2)
+    covered = 0.0 if held is None else ((held[1] - held[0]) / whole).max()
+    smallest = float(np.clip(covered / _LARGEST, _SMALLEST_SIDE, 1.0))
     side = smallest ** rng.random()
     size = np.maximum(np.round(whole * np.clip(side * rng.uniform(0.85, 1.15, 2), 0, 1)), 1)
-    if held:
-        size = np.minimum(np.maximum(size, np.ceil(high - low)), whole)
-        first, last = np.maximum(high - size, 0), np.minimum(low, whole - size)
-    else:
-        first, last = np.zeros(2), whole - size
+    first, last = np.zeros(2), whole - size
+    if held is not None:
+        size = np.minimum(np.maximum(size, np.ceil(held[1] - held[0])), whole)
+        first, last = np.maximum(held[1] - size, 0), np.minimum(held[0], whole - size)
     start = np.floor(rng.uniform(np.minimum(first, last), np.maximum(first, last))).astype(int)
     end = np.minimum(start + size.astype(int), whole)
     return int(start[0]), int(start[1]), int(end[0]), int(end[1])
