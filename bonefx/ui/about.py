@@ -17,6 +17,8 @@ GLOSSARY = """
 - **Hit**: a detection that covers an annotated fracture with an IoU of at least 0.5. **False alarm** (false
   positive): any other detection. **Missed**: an annotated fracture that no detection hits.
 - **Sensitivity**: the share of annotated fractures that are hit.
+- **Stronger, weaker**: a stronger mark, drawn with solid lines, would still be there if only a quarter of the
+  false alarms were accepted. Neither word is a probability.
 - **Operating point**: a threshold for each model, chosen so that both make the same number of false alarms
   per image; there the sensitivities can be compared.
 """
@@ -38,7 +40,7 @@ data. *No detection above the threshold* means only that; it does not mean that 
 ## Your images
 
 Files stay on this server for at most {KEPT_MINUTES} minutes, are used for nothing but your results, and can
-be deleted at once with the button beside the upload. Remove names and other identifying marks before you
+be deleted at once with the button beside the result. Remove names and other identifying marks before you
 upload.
 
 ## Data and licences

@@ -12,8 +12,13 @@ from bonefx.inference import CHOICES, Outcome
 from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.operating import DEFAULT_RATE, RATES, viewer_points
 from bonefx.ui.session import Session
+from bonefx.ui.storage import KEPT_MINUTES
 from bonefx.ui.viewer import viewer_pane, viewer_value
 
+PRIVACY = (
+    f"Your own image: remove names and other identifying marks first. It stays on this server for at most "
+    f"{KEPT_MINUTES} minutes, and is used for nothing but your results."
+)
 _SOURCES = {"local": "a local file", "hub": "the Hub", "bundled": "the app itself"}
 
 ReportFor = Callable[[Outcome], "Report | None"]
@@ -49,16 +54,16 @@ def value(
 
 def empty(choice: int) -> dict[str, Any]:
     """What the viewer shows without an image."""
-    return {**viewer_value({}, []), "image": None, "about": {"choice": choice}}
+    return {**viewer_value({}, []), "image": None, "about": {"choice": choice, "privacy": PRIVACY}}
 
 
 def _about(session: Session) -> dict[str, Any]:
     """What is said beside the picture.
 
-    choice: the number of the visitor's choice; example: its id, or None; name, title: of the image; warning:
-    for the person; done: whether there are results; deletable: whether the image is the visitor's own;
-    weights: which these are, in a few words; demo: whether they are the bundled ones; details: for each model
-    its name, facts (term and value) and notes.
+    choice: the number of the visitor's choice; example: its id, or None; name, title: of the image; warning,
+    privacy: for the person; done: whether there are results; deletable: whether the image is the visitor's
+    own; weights: which these are, in a few words; demo: whether they are the bundled ones; sha256: their
+    hashes; details: for each model its name, facts (term and value) and notes.
     """
     ours = session.example
     shown = [outcome for outcome in session.outcomes if outcome.model in MODELS]
@@ -71,6 +76,7 @@ def _about(session: Session) -> dict[str, Any]:
         "warning": session.warning or "",
         "done": bool(session.outcomes),
         "deletable": ours is None,
+        "privacy": PRIVACY,
         "demo": "bundled" in sources,
         "weights": _weights_in_words(shown, sources),
         "sha256": {o.model: o.weights["sha256"] for o in shown if o.weights is not None},

@@ -8,7 +8,7 @@ function showAbout() {
   part("invite").hidden = Boolean(image());
   for (const name of ["findings-card", "take-card", "weights-card"]) part(name).hidden = !done;
   part("own").hidden = !deletable;
-  part("privacy").textContent = deletable ? "Files stay on this server for at most an hour, and are used for nothing else." : "";
+  part("privacy").textContent = about().privacy ?? "";
   part("weights").replaceChildren(...(demo ? [make("b", {}, "Demo weights. ")] : []), weights);
   part("details").replaceChildren(...(about().details ?? []).map(detailOf));
   part("legend").textContent = models.some(({ graded }) => graded) && state.point !== null
