@@ -267,6 +267,10 @@ def test_a_link_opens_an_example_and_a_view(page, app_address, view):
     go(page, app_address, f"?example={BROKEN}&tab={view}&fp=2", BROKEN)
     expect(tab(page, TABS[view])).to_have_attribute("aria-selected", "true")
     expect(slider(page)).to_have_attribute("aria-valuetext", "2")
+    strip, chosen = (
+        page.locator(each).bounding_box() for each in (".filmstrip", '.examples [aria-selected="true"]')
+    )
+    assert strip["x"] <= chosen["x"] <= strip["x"] + strip["width"] - chosen["width"]
 
 
 @pytest.mark.parametrize("name", ["Batch", "Metrics", "About"])

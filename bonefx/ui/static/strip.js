@@ -39,6 +39,12 @@ function mark(id) {
     button.setAttribute("aria-selected", each === id);
     button.tabIndex = each === id ? 0 : -1;
   }
+  const [chosen, strip] = [buttons.get(id), element.querySelector(".filmstrip")];
+  if (chosen) { // brought into view sideways; the page itself does not move
+    const [own, all] = [chosen.getBoundingClientRect(), strip.getBoundingClientRect()];
+    if (own.right > all.right - 20) strip.scrollLeft += own.right - all.right + 80;
+    else if (own.left < all.left + 20) strip.scrollLeft -= all.left - own.left + 80;
+  }
   if (!buttons.has(id)) buttons.values().next().value.tabIndex = 0; // so that Tab finds them
 }
 
