@@ -35,7 +35,7 @@ def host(tmp_path):
 
 def check_an_example_shows(content) -> None:
     content.locator('.examples [data-id="elbow-1"]').click()
-    content.locator('.viewer[data-example="elbow-1"][data-done="true"]').wait_for(timeout=60_000)
+    content.locator('.viewer[data-example="elbow-1"][data-done="true"]').wait_for(timeout=120_000)
     expect(content.get_by_text("Not a medical device.")).to_be_attached()
     expect(content.locator(".view .mark").first).to_be_attached()
     expect(content.locator(".message")).to_be_hidden()
@@ -87,7 +87,7 @@ def test_a_link_lands_on_the_result_in_a_frame_and_the_outer_address_is_told(app
         page.route("**/space.html", lambda route: route.fulfill(body=space, content_type="text/html"))
         page.goto(f"{app_address}/space.html")
         inside = page.frame_locator("iframe")
-        inside.locator('.viewer[data-example="shoulder-1"][data-done="true"]').wait_for(timeout=60_000)
+        inside.locator('.viewer[data-example="shoulder-1"][data-done="true"]').wait_for(timeout=120_000)
         expect(inside.locator("#result")).to_contain_text("YOLO")
         stage = inside.locator(".stage").bounding_box()
         frame = page.locator("iframe").bounding_box()

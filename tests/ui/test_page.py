@@ -28,6 +28,7 @@ TABS["consensus"] = "Consensus"
 
 @pytest.fixture(scope="module")
 def browser():
+    expect.set_options(timeout=20_000)  # a machine that does other things too
     with open_browser() as browser:
         yield browser
 
@@ -40,7 +41,7 @@ def page(browser):
     context.close()
 
 
-def shows(page, example: str | None = None, timeout: int = 30_000) -> None:
+def shows(page, example: str | None = None, timeout: int = 90_000) -> None:
     """Wait until an example with its results is on the screen; None: any image."""
     which = "" if example is None else f'[data-example="{example}"]'
     page.locator(f'.viewer[data-done="true"]{which}:not(:has(.opening))').wait_for(timeout=timeout)
