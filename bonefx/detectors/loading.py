@@ -88,8 +88,8 @@ def wanted_cards(filename: str) -> dict[str, str]:
 
 
 def fetch_graphs(weights: Weights, settings: Settings, progress: OnProgress) -> None:
-    """Bring the graphs that lie beside weights on the Hub to this machine."""
-    if weights.source != "hub" or settings.runtime == "torch" or has_gpu():
+    """Bring the graphs beside weights on the Hub to this machine, if its processor may have to answer."""
+    if weights.source != "hub" or settings.runtime == "torch" or (has_gpu() and not ZERO_GPU):
         return
     path = Path(weights.file)
     for form in graphs.FORMS:
