@@ -37,7 +37,8 @@ def test_there_is_a_result_of_every_example_by_the_bundled_weights():
 @pytest.mark.parametrize("example_id", ["wrist-1", "humerus-2"])  # a PNG, and a DICOM file of 16 bits
 def test_they_are_what_the_bundled_weights_find(example_id):
     ours = examples()[example_id]
-    fresh = inference.run(images.read(ours.path), list(inference.CHOICES), Registry(Settings(hub=False)))
+    registry = Registry(Settings(hub=False, precision="float32"))
+    fresh = inference.run(images.read(ours.path), list(inference.CHOICES), registry)
     for was, now in zip(kept.bundled(ours), fresh, strict=True):
         assert (was.width, was.height, was.nms, was.image_size) == (
             now.width,
