@@ -16,7 +16,7 @@ from bonefx.consensus import CONSENSUS, Consensus
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
 from bonefx.detectors.base import Runtime, Stopwatch
-from bonefx.errors import BoneFXError, RequestError, quoted
+from bonefx.errors import BoneFXError, RequestError, log_frames, quoted
 from bonefx.fusion import fuse
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
@@ -301,8 +301,9 @@ def _compute(
                 answer["detections"] = detector.detect(rgb, stopwatch)
         except BoneFXError as error:
             answer["error"] = str(error)
-        except Exception:
-            _log.exception("%s failed", model_id)
+        except Exception as error:
+            _log.error("%s failed", model_id)
+            log_frames(_log, error)
             answer["error"] = "The model failed on this image for an unexpected reason; the log has details."
         answers.append({**answer, "runtime": stopwatch.runtime or runtime, "timings_ms": stopwatch.ms})
     return answers

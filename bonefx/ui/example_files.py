@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,8 +10,8 @@ from PIL import Image
 
 from bonefx import images
 from bonefx.settings import packaged
-from bonefx.shutdown import delete_at_end
 from bonefx.ui.examples import THUMBNAIL, THUMBNAILS, Example, examples
+from bonefx.ui.storage import storage
 from bonefx.ui.viewer import file_record, viewer_image
 
 
@@ -21,8 +19,7 @@ class ExampleFiles:
     """One for the app: the viewer's record of each example, made when it is first asked for."""
 
     def __init__(self) -> None:
-        self._made = Path(tempfile.mkdtemp(prefix="bonefx-examples-"))
-        delete_at_end(self._made)
+        self._made = storage().new_entry(lasting=True)
         thumbnails = packaged("examples") / THUMBNAILS
         gr.set_static_paths([thumbnails, self._made, *(each.path for each in examples().values())])
         self._lock = threading.Lock()

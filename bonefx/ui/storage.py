@@ -26,6 +26,7 @@ SWEEP_SECONDS = 60.0
 """How often the folder is swept while the app runs."""
 
 _PREFIX = "bonefx-visitors-"
+_LASTING = "lasting-"
 _SILENT_SWEEPS = 5
 """A process that has missed so many sweeps is dead, and so is its folder."""
 
@@ -46,9 +47,10 @@ class Storage:
         self._kept = kept_seconds
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)).resolve()
 
-    def new_entry(self) -> Path:
-        """An empty folder."""
-        return Path(tempfile.mkdtemp(prefix=f"{int(time.time())}-", dir=self.root))
+    def new_entry(self, lasting: bool = False) -> Path:
+        """An empty folder. What is no visitor's may last as long as the process."""
+        prefix = _LASTING if lasting else f"{int(time.time())}-"
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=self.root))
 
     def entry_of(self, path: Path) -> Path | None:
         """The entry that a file belongs to; None where it is none of this folder's."""
@@ -63,7 +65,8 @@ class Storage:
         with contextlib.suppress(OSError):
             os.utime(self.root)  # this process is alive
         for entry in _inside(self.root):
-            if _made(entry) < now - (self._kept - self.sweep_seconds):
+            aged = _made(entry) < now - (self._kept - self.sweep_seconds)
+            if aged and not entry.name.startswith(_LASTING):
                 _delete(entry)
         for folder in _inside(self.root.parent):
             others = folder.name.startswith(_PREFIX) and folder != self.root and _is_ours(folder)

@@ -80,6 +80,23 @@ def running(folder: Path, runtime: str = "torch") -> Iterator[Running]:
         app.process.wait()
 
 
+def descendants(process: int) -> list[int]:
+    """The processes that it has started, and those that they have."""
+    found = []
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; a dead one may wait for somebody to ask how it ended."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
 def starting(app: Running, number: int) -> None:
     """At its imports, as soon as it listens to signals at all."""
     state = Path(f"/proc/{app.process.pid}/status")
@@ -152,13 +169,15 @@ def in_a_batch(app: Running, number: int) -> None:
         (in_a_batch, 1, "auto"),
     ],
 )
-def test_sigterm_ends_it_with_0_and_leaves_nothing(tmp_path, doing, number, runtime):
+def test_sigterm_ends_it_with_0_and_leaves_nothing(tmp_path, wait_until, doing, number, runtime):
     for _ in range(int(os.environ.get("BONEFX_TEST_SIGTERMS", "1"))):  # 10 make the fifty of a thorough look
         with running(tmp_path, runtime) as app:
             doing(app, number)
+            started = descendants(app.process.pid)
             app.process.send_signal(signal.SIGTERM)
             assert app.process.wait(timeout=20) == 0, app.log.read_text()
             assert app.left() == []
+            wait_until(lambda started=started: not any(map(alive, started)))
             assert "Traceback" not in app.log.read_text()
 
 

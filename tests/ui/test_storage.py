@@ -37,8 +37,10 @@ def test_what_gradio_puts_there_by_itself_is_swept_too(tmp_path):
         os.utime(path, (time.time() - age, time.time() - age))
     (tmp_path / "of somebody else").touch()
     os.utime(tmp_path / "of somebody else", (0, 0))
+    lasting = storage.new_entry(lasting=True)
+    os.utime(lasting, (0, 0))
     storage.sweep()
-    assert [path.name for path in storage.root.iterdir()] == ["fresh"]
+    assert {path.name for path in storage.root.iterdir()} == {"fresh", lasting.name}
     assert (tmp_path / "of somebody else").exists()
 
 
