@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_scored(tmp_path, store, content, words):
 
 
 def app(store: MetricsStore) -> gr.Blocks:
-    with gr.Blocks(analytics_enabled=False, fill_width=True) as blocks, gr.Tabs():
+    with gr.Blocks(analytics_enabled=False, fill_width=True) as blocks, gr.Tabs(elem_id="tabs"):
         with gr.Tab("Read"):
             gr.HTML("<h1>The first tab</h1>")
         with gr.Tab("Metrics") as tab:
