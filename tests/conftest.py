@@ -26,6 +26,13 @@ def pytest_configure(config):
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
 
+def pytest_collection_modifyitems(items):
+    """Mark the tests of modules that drive a browser."""
+    for item in items:
+        if hasattr(item.module, "open_browser"):
+            item.add_marker("browser")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def only_loopback():
     """No name but this machine's own is known to a test: the network might as well not exist."""
