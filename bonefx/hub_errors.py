@@ -57,6 +57,8 @@ def explain(error: BaseException, request: Request) -> SourceError:
             text = f"What answered at {request.endpoint} is no Hub: check HF_ENDPOINT and the network."
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
             text = f"{quoted(request.endpoint)} is no address of a Hub: check HF_ENDPOINT."
+        case UnicodeDecodeError():  # of a file of the cache's own; a token would be encoded
+            text = "The Hub's cache on this machine cannot be used: it is damaged."
         case httpx2.LocalProtocolError() | UnicodeError():
             # Never with the error's own words: they quote the token.
             text = "The token has characters that no token has: check HF_TOKEN."

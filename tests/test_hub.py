@@ -707,6 +707,18 @@ def test_what_is_no_file_in_the_cache_is_that_sources_problem(hub, settings, bun
     assert len(reasons) == 1
 
 
+def test_a_damaged_name_of_a_commit_in_the_cache_is_said_as_such(hub, settings, bundled):
+    hub.put(REPO, {"best.pt": CONTENT})
+    weights, _ = first(WeightSources(settings).candidates("best.pt", bundled))
+    (weights.path.parents[2] / "refs" / "main").write_bytes(b"\xff\xfe\0")
+    off = WeightSources(Settings(**{**vars(settings), "hub": False}))
+    again, reasons = first(off.candidates("best.pt", bundled))
+    assert again.source == "bundled"
+    assert reasons == ["The Hub's cache on this machine cannot be used: it is damaged."]
+    again, reasons = first(WeightSources(settings).candidates("best.pt", bundled))
+    assert (again.source, reasons) == ("hub", [])
+
+
 def test_an_unreadable_cache_is_a_problem_of_that_source(hub, settings, bundled, tmp_path, monkeypatch):
     hub.put(REPO, {"best.pt": CONTENT})
     first(WeightSources(settings).candidates("best.pt", bundled))

@@ -8,6 +8,7 @@ the file's tensors are then put into them.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,9 @@ def _empty(claim: Any, parameter: bool) -> Tensor:
 def _plain(value: Any, depth: int = 0) -> bool:
     if isinstance(value, (list, tuple)):
         return depth < 2 and len(value) <= 100 and all(_plain(item, depth + 1) for item in value)
-    return value is None or type(value) in (bool, int, float, str)
+    if type(value) is float:
+        return math.isfinite(value)  # an epsilon that is not makes everything after it so
+    return value is None or type(value) in (bool, int, str)
 
 
 def _table(described: Record, part: str) -> list[tuple[str, Any]]:

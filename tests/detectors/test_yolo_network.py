@@ -154,6 +154,8 @@ def torchvision() -> torch.nn.Module:
         (lambda c: c["model"].to(torch.complex64), "no real numbers"),
         (lambda c: setattr(first(c).conv, "weight", torch.nn.Parameter(torch.empty(0))), NO_NETWORK),
         (lambda c: first(c).bn.running_var.fill_(-1), "negative variances"),
+        (lambda c: setattr(first(c).bn, "eps", float("nan")), NO_NETWORK),
+        (lambda c: setattr(first(c).bn, "eps", float("inf")), NO_NETWORK),
         # another shape than the layers beside it, a layer too few, no head
         (
             lambda c: setattr(first(c).conv, "weight", torch.nn.Parameter(torch.ones(8, 1, 3, 3))),
