@@ -444,6 +444,7 @@ def test_nothing_for_axe_and_no_sideways_scrolling(browser, app_address, width, 
     assert violations(page, ".filmstrip") == []
     assert violations(page, ".viewer") == []
     assert serious_violations(page, "body") == []
+    assert violations(page, "footer") == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
     context.close()
 
@@ -456,7 +457,7 @@ def test_narrow_screens_and_large_text_lose_nothing(browser, app_address, change
     if change == "large text":
         page.evaluate("document.body.style.zoom = 2")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
-    for name in ("#result", ".views", ".stage", ".point", "[data-part=findings]"):
+    for name in (".disclaimer", "#result", ".views", ".stage", ".point", "[data-part=findings]"):
         box = page.locator(name).bounding_box()
         assert box["x"] >= -1, name
         assert box["x"] + box["width"] <= page.viewport_size["width"] + 1, name
@@ -508,6 +509,22 @@ def test_headings_stand_in_order(page, app_address):
     )
     assert levels[0] == 1
     assert max(np.diff(levels)) <= 1
+
+
+def test_a_phone_shows_the_disclaimer_on_every_tab(browser, app_address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    go(page, app_address)
+    for name in ("Read", "Batch", "Metrics", "About"):
+        tab(page, name).click()
+        disclaimer = page.locator(".disclaimer")
+        expect(disclaimer).to_be_visible()
+        expect(disclaimer).to_have_text(NOTICE)
+        box, bar = disclaimer.bounding_box(), tab(page, name).bounding_box()
+        below = page.locator("#tabs > .tabitem").locator("visible=true").bounding_box()
+        assert bar["y"] + bar["height"] <= box["y"], name
+        assert box["y"] + box["height"] <= below["y"], name
+    context.close()
 
 
 def test_a_phone_shows_one_pane_and_its_tools_are_large_enough(browser, app_address, pictures):

@@ -107,6 +107,11 @@ document.addEventListener("keydown", (event) => {
   tab.click();
 });
 
+// Gradio's footer has its words twice: as text, and as what the picture beside it is.
+there("footer .settings img").then(() => {
+  for (const picture of document.querySelectorAll("footer img")) picture.alt = "";
+});
+
 // --- which tab the address names ---------------------------------------------------------------------------
 
 let going = false; // the address leads, and does not follow
