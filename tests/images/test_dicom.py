@@ -189,6 +189,16 @@ class TestDicom:
         assert np.abs(radiograph.rgb.astype(int) - COLOUR).mean() <= 4
         assert radiograph.grey is None
 
+    @pytest.mark.parametrize("frames", [1, 3])
+    def test_an_odd_number_of_bytes_in_big_endian_words(self, read, frames):
+        ds = dataset(np.arange(9, dtype=np.uint8).reshape(3, 3) * 20, uid.ExplicitVRBigEndian)
+        little = bytes(range(0, 180, 20)) * frames
+        little += bytes(len(little) % 2)
+        ds.NumberOfFrames = frames
+        ds.PixelData = np.frombuffer(little, np.uint16).byteswap().tobytes()
+        ds["PixelData"].VR = "OW"
+        assert read(written(ds)).rgb[..., 0].ravel().tolist() == list(range(0, 180, 20))
+
     def test_palette(self, read):
         ramp = np.arange(256, dtype=np.uint16) * 257
         tags = {

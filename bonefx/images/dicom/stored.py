@@ -195,7 +195,8 @@ def _native(elements: Elements, tags: Layout) -> np.ndarray:
         if not elements.whole:
             raise ImageError(CUT_OFF)
         raise ImageError(DAMAGED.format("it holds fewer pixels than its tags say"))
-    return _by_pydicom(elements, tags, elements.pixels[: (samples * tags.allocated + 7) // 8])
+    length = (samples * tags.allocated + 7) // 8
+    return _by_pydicom(elements, tags, elements.pixels[: length + length % 2])  # bytes can come in words
 
 
 def _by_pydicom(elements: Elements, tags: Layout, pixels: bytes) -> np.ndarray:
