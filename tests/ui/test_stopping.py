@@ -170,7 +170,7 @@ def in_a_batch(app: Running, number: int) -> None:
     ],
 )
 def test_sigterm_ends_it_with_0_and_leaves_nothing(tmp_path, wait_until, doing, number, runtime):
-    for _ in range(int(os.environ.get("BONEFX_TEST_SIGTERMS", "1"))):  # 10 make the fifty of a thorough look
+    for _ in range(int(os.environ.get("SIGTERM_ROUNDS", "1"))):  # 10 make the fifty of a thorough look
         with running(tmp_path, runtime) as app:
             doing(app, number)
             started = descendants(app.process.pid)
