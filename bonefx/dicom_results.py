@@ -7,10 +7,7 @@ is shown or logged here. highdicom makes them; it is the extra `dicom`, imported
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +19,7 @@ from bonefx.errors import ImageError, RequestError
 from bonefx.export import Result
 from bonefx.images import Radiograph
 from bonefx.labels import CLASSES
+from bonefx.quiet import silenced
 from bonefx.settings import NOTICE
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def header(path: Path) -> Dataset | None:
     """
     import pydicom
 
-    with _silence():
+    with silenced(*_LOGGERS):
         try:
             found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER), force=True)
             if not found.get("SOPClassUID"):
@@ -117,7 +115,7 @@ def documents(
         raise ImageError("No model has a result for this image: there is no report.")
     for ending, make in (("sr", structured_report), ("sc", secondary_capture)):
         file = io.BytesIO()
-        with _silence():
+        with silenced(*_LOGGERS):
             try:
                 make(header, radiograph, results).save_as(file)
             except Exception:
@@ -211,22 +209,6 @@ def secondary_capture(header: Dataset, radiograph: Radiograph, results: Sequence
     if header.get("BurnedInAnnotation"):
         image.BurnedInAnnotation = header.BurnedInAnnotation
     return image
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the libraries from warning and logging: what they say can quote a patient's value."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def _coding_scheme() -> Dataset:

@@ -7,14 +7,10 @@ the whole process.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import stat
 import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from struct import unpack_from
@@ -25,6 +21,7 @@ from bonefx.errors import ImageError
 from bonefx.images import raster
 from bonefx.images.pixels import MAX_PIXELS, Picture, Plan, check_size, show
 from bonefx.images.plausible import unlike_radiograph
+from bonefx.quiet import silenced
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Radiograph", "from_array", "read", "unlike_radiograph"]
 
@@ -130,22 +127,6 @@ def _too_large() -> str:
     return f"This file is larger than {MAX_BYTES // 1024**2} MB. Make the image smaller or compress it."
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the decoders from warning and logging: what they say can quote the file."""
-    loggers = [logging.getLogger(name) for name in ("PIL", "pydicom", "pylibjpeg")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
 def _decode(data: bytes) -> Picture:
     """Here, or in a process of its own if it can be too much work."""
     picture = decode_here(data, _MAX_WORK)
@@ -162,7 +143,7 @@ def decode_here(data: bytes, limit: float = math.inf) -> Picture | None:
     Raises:
         ImageError: as `read`, or it takes more memory than there is.
     """
-    with _ONE_AT_A_TIME, _silence():
+    with _ONE_AT_A_TIME, silenced("PIL", "pydicom", "pylibjpeg"):
         try:
             plan = _plan(data)
             return plan.decode() if plan.work <= limit else None
