@@ -46,7 +46,7 @@ RULES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 The box of a place is that of its best mark; with "weighted boxes" (R. Solovyev and others, "Weighted boxes
 fusion", 2021) it is the mean of each member's best, weighted by their probabilities."""
 
-RULE = "mean over members"
+RULE = "weighted boxes"
 """The rule in use: the best on the held-out images, see `bonefx.evaluation.calibration`."""
 
 

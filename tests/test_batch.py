@@ -368,7 +368,7 @@ def test_all_of_it_is_written(mixed, registry, tmp_path, kind):
     table = list(csv.DictReader((out / "results.csv").open(encoding="utf-8", newline="")))
     assert {row["image"] for row in table} == {"a/x.png", "'=bad.png", "b/x.dcm", "ä b.png"}
     readme = (out / "README.txt").read_text("utf-8")
-    for words in (NOTICE, "yolo26n_448.pt (bundled, ", "=bad.png: This is not an image", "threshold 0"):
+    for words in (NOTICE, "yolo26n_512.pt (bundled, ", "=bad.png: This is not an image", "threshold 0"):
         assert words in readme
     with Image.open(out / pictures[0]) as image:
         assert image.height > 600

@@ -22,6 +22,7 @@ AWAY = [50, 50, 60, 60]
 POINT = [5, 5, 5, 5]
 
 AS_IT_IS = Calibration(1.0, 0.0)
+MEAN = "mean over members"
 
 
 def make(*rows: tuple[list[float], float, int]) -> Detections:
@@ -73,7 +74,7 @@ def expect(*expected):
     ],
 )
 def test_the_mean_over_members(first, second, expected):
-    found = fuse([make(*first), make(*second)], [AS_IT_IS, AS_IT_IS], "mean over members")
+    found = fuse([make(*first), make(*second)], [AS_IT_IS, AS_IT_IS], MEAN)
     assert rows(found) == expect(*expected)
     assert found.model_labels == tuple(CLASSES[label] for _, _, label in expected)
 
@@ -99,15 +100,15 @@ def test_scores_are_calibrated_before_they_are_compared():
     """0.6 becomes 0.2 of the first, 0.5 becomes 0.8 of the second: its box and label stand."""
     first, second = make((PLACE, 0.6, 0)), make((NEAR, 0.5, 1))
     calibrations = [Calibration(1.0, -np.log(6)), Calibration(1.0, np.log(4))]
-    assert rows(fuse([first, second], calibrations)) == expect((NEAR, (0.2 + 0.8) / 2, 1))
-    assert rows(fuse([first, second], [None, None])) == expect((PLACE, 0.55, 0))
+    assert rows(fuse([first, second], calibrations, MEAN)) == expect((NEAR, (0.2 + 0.8) / 2, 1))
+    assert rows(fuse([first, second], [None, None], MEAN)) == expect((PLACE, 0.55, 0))
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])
 def test_any_number_of_members(number):
     """Each finds PLACE, the last one AWAY too."""
     members = [make((PLACE, 0.6, 0))] * (number - 1) + [make((PLACE, 0.6, 0), (AWAY, 0.4, 2))]
-    found = fuse(members, [AS_IT_IS] * number)
+    found = fuse(members, [AS_IT_IS] * number, MEAN)
     assert rows(found) == expect((PLACE, 0.6, 0), (AWAY, round(0.4 / number, 6), 2))
 
 
@@ -121,12 +122,12 @@ def test_an_overlap_of_just_the_threshold_does_not_join():
 
 def test_ties_are_broken_by_model_then_by_place_in_the_list():
     tied = [make((NEAR, 0.5, 0), (AWAY, 0.5, 0)), make((PLACE, 0.5, 1), (AWAY, 0.5, 1))]
-    assert rows(fuse(tied, [None, None])) == expect((NEAR, 0.5, 0), (AWAY, 0.5, 0))
+    assert rows(fuse(tied, [None, None], MEAN)) == expect((NEAR, 0.5, 0), (AWAY, 0.5, 0))
 
 
 def test_only_the_best_of_each_take_part():
     many = make(*(([i * 20, 0, i * 20 + 10, 10], 0.9 - i / 1000, 0) for i in range(BEST_OF_EACH + 50)))
-    found = fuse([many, make()], [None, None])
+    found = fuse([many, make()], [None, None], MEAN)
     assert len(found) == BEST_OF_EACH
     assert found.scores.min() == pytest.approx((0.9 - (BEST_OF_EACH - 1) / 1000) / 2)
 
@@ -184,7 +185,7 @@ def test_against_the_steps_one_by_one(seed):
     boxes[..., 2:] = np.maximum(boxes[..., :2] + 1, boxes[..., 2:])
     members = [Detections(one, rng.uniform(0.001, 1, n), rng.integers(0, 3, n), ("",) * n) for one in boxes]
     calibrations = [Calibration(0.8, -1.0), Calibration(1.2, 0.5), Calibration(1.0, 0.0)]
-    found, expected = fuse(members, calibrations), by_the_book(members, calibrations)
+    found, expected = fuse(members, calibrations, MEAN), by_the_book(members, calibrations)
     assert len(found) == len(expected)
     np.testing.assert_allclose(found.boxes, [box for box, _, _ in expected], atol=1e-3)
     np.testing.assert_allclose(found.scores, [score for _, score, _ in expected], rtol=1e-5)

@@ -81,8 +81,8 @@ def settings(hub, tmp_path) -> Settings:
 
 def beside(name: str) -> dict[str, bytes]:
     """The bundled YOLO's graph under the name of other weights, as the Hub would have it."""
-    made = graphs.files(graphs.card_path(BUNDLED, "yolo26n_448", "float"))
-    return {file.name.replace("yolo26n_448", name): file.read_bytes() for file in made}
+    made = graphs.files(graphs.card_path(BUNDLED, "yolo26n_512", "float"))
+    return {file.name.replace("yolo26n_512", name): file.read_bytes() for file in made}
 
 
 def test_weights_on_the_hub_without_a_graph_are_not_downloaded(hub, settings, no_torch):
@@ -97,7 +97,7 @@ def test_weights_on_the_hub_without_a_graph_are_not_downloaded(hub, settings, no
 
 def test_weights_on_the_hub_with_a_graph_answer(hub, settings, no_torch):
     stem = settings.filename_yolo.removesuffix(".pt")
-    weights = (BUNDLED / "yolo26n_448.pt").read_bytes()
+    weights = (BUNDLED / "yolo26n_512.pt").read_bytes()
     hub.put("owner/weights", {settings.filename_yolo: weights, **beside(stem)})
     loaded = Registry(settings).get("yolo")
     assert (loaded.weights.source, loaded.notes) == ("hub", ())
@@ -114,7 +114,7 @@ def test_a_graph_of_other_weights_on_the_hub_is_not_used(hub, settings, no_torch
 
 def test_a_local_file_without_a_graph_is_passed_over_with_the_command(tmp_path, no_torch):
     settings = Settings(hub=False, weights_dir=tmp_path)
-    shutil.copy(BUNDLED / "yolo26n_448.pt", tmp_path / settings.filename_yolo)
+    shutil.copy(BUNDLED / "yolo26n_512.pt", tmp_path / settings.filename_yolo)
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
     assert any(TORCH_COMMAND in note for note in loaded.notes)

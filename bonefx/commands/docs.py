@@ -1,23 +1,29 @@
-"""`python -m bonefx docs`: the parts of README.md and docs/ that are computed from files, kept true to them.
+"""`python -m bonefx docs`: what README.md, docs/ and the weights' cards compute from files, kept true.
 
-Such a part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+Such a part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; a card also has its figures in its
+metadata, as the Hub reads them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard
 
 from bonefx.benchmark.report import as_markdown
 from bonefx.benchmark.report import read as read_benchmark
+from bonefx.detectors import MODELS, ModelSpec
 from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
-from bonefx.evaluation.summary import both_sets, markdown_table
+from bonefx.evaluation.summary import HEADLINE_RATE, both_sets, markdown_table
 from bonefx.files import whole
+from bonefx.settings import Settings
 
 ELSEWHERE = "FracAtlasUpper"
-"""Folder of the metrics on other hospitals' pictures, in that of the metrics."""
+"""Folder of the metrics on hospital pictures, in that of the metrics."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +39,10 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         BoneFXError: a page is stale (with `--check`), a marker is missing, or a file cannot be read.
     """
-    for name, (page, content) in PARTS.items():
+    for page, written in _pages():
         path = options.checkout / page
         text = path.read_text(encoding="utf-8")
-        fresh = replaced(text, name, content(options.checkout))
+        fresh = written(text, options.checkout)
         if fresh == text:
             continue
         if options.check:
@@ -44,6 +50,14 @@ def run(options: argparse.Namespace) -> int:
         with whole(path) as file:
             file.write(fresh.encode())
     return 0
+
+
+def _pages() -> Iterator[tuple[str, Callable[[str, Path], str]]]:
+    """Each page, and what makes its text from the one it has and a checkout."""
+    yield "README.md", lambda text, checkout: replaced(text, "results", _results(checkout))
+    yield "docs/benchmark.md", lambda text, checkout: replaced(text, "benchmark", _benchmark(checkout))
+    for model in MODELS.values():
+        yield f"bonefx/bundled/{Path(model.bundled).stem}.md", partial(_card, model)
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -90,8 +104,44 @@ def _benchmark(checkout: Path) -> str:
     return "\n".join(as_markdown(read_benchmark(file)) for file in files)
 
 
-PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
-    "results": ("README.md", _results),
-    "benchmark": ("docs/benchmark.md", _benchmark),
-}
-"""The page of each computed part, and what makes its content from a checkout."""
+def _card(model: ModelSpec, text: str, checkout: Path) -> str:
+    """The card of bundled weights with their figures on each data set, as a table and in its metadata."""
+    name = model.metrics_filename(Settings())
+    files = [checkout / "precomputed_metrics" / folder / name for folder in ("", ELSEWHERE)]
+    made = [report.read(file) for file in files if file.exists()]
+    (weights,) = made[0]["detector"]["members"]
+    content = (
+        f"`{weights['file']}`, SHA-256 `{weights['sha256']}`. Measured by `python -m bonefx evaluate --data "
+        "DIR` on the whole of each split below, images without a fracture included; 95 % intervals by "
+        "bootstrap over images. Nothing was chosen on these images.\n\n" + markdown_table(made)
+    )
+    card = ModelCard(replaced(text, "results", content))
+    card.data.model_name = Path(weights["file"]).stem
+    card.data.eval_results = [result for each in made for result in _eval_results(each)]
+    return str(card)
+
+
+def _eval_results(made: report.Report) -> Iterator[EvalResult]:
+    """A report's main figures in the Hub's form; what was not measured is left out."""
+    point = report.operating_point(made, HEADLINE_RATE)
+    figures = (
+        ("average_precision", "AP", made["coco"]["ap"]),
+        ("average_precision_50", "AP at IoU 0.5", made["coco"]["ap50"]),
+        (
+            "sensitivity",
+            "Sensitivity for any fracture at 1 false positive per image",
+            point and point["sensitivity"],
+        ),
+        ("roc_auc", "AUC at image level", made["image_level"]["auc"]),
+    )
+    for kind, name, value in figures:
+        if value is not None:
+            yield EvalResult(
+                task_type="object-detection",
+                dataset_type=made["dataset"]["name"],
+                dataset_name=made["dataset"]["name"],
+                dataset_split=made["dataset"]["split"],
+                metric_type=kind,
+                metric_name=name,
+                metric_value=round(value, 4),
+            )

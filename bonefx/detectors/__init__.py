@@ -65,7 +65,7 @@ MODELS: dict[str, ModelSpec] = {
             "proposes regions first, then judges each.",
             filename=lambda settings: settings.filename_frcnn,
             metrics_filename=lambda settings: settings.metrics_filename_frcnn,
-            bundled="faster_rcnn_r50_res4_448.pth",
+            bundled="faster_rcnn_r50_res4_512.pth",
             load=_load_faster_rcnn,
         ),
         ModelSpec(
@@ -74,7 +74,7 @@ MODELS: dict[str, ModelSpec] = {
             summary="A one-stage detector (Ultralytics YOLO26): it judges all places of the image at once.",
             filename=lambda settings: settings.filename_yolo,
             metrics_filename=lambda settings: settings.metrics_filename_yolo,
-            bundled="yolo26n_448.pt",
+            bundled="yolo26n_512.pt",
             load=_load_yolo,
         ),
     )

@@ -186,10 +186,10 @@ def resized_size(height: int, width: int, min_size: int, max_size: int) -> tuple
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def resize(rgb: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
-    """An image to `resized_size`: Pillow bilinear on uint8, as in Detectron2."""
-    height, width = resized_size(*rgb.shape[:2], min_size, max_size)
-    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+def resize(image: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
+    """An image, uint8 (h, w) or (h, w, 3), to `resized_size`: Pillow bilinear, as in Detectron2."""
+    height, width = resized_size(*image.shape[:2], min_size, max_size)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def normalise(resized: np.ndarray, config: FasterRCNNConfig, divisor: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from bonefx.evaluation.report import Report, operating_point
 
 HEADLINE_RATE = 1.0
+FIRST_SET, HOSPITALS = "pictures of the first data set", "hospital pictures"
 _FINDS = {"any_fracture": "of fractures", "class_aware": "of fractures with the right class"}
 
 
@@ -50,13 +51,13 @@ def headlines(reports: Sequence[Report]) -> list[str]:
 
 
 def both_sets(home: Report, away: Report) -> str:
-    """One sentence: what a model finds on pictures like its training data, and on other hospitals'.
+    """One sentence: what a model finds on the first data set's pictures, and on hospital pictures.
 
     Args:
         home, away: reports on the same weights.
     """
     parts = []
-    for made, where in ((home, "pictures like its training data"), (away, "other hospitals' pictures")):
+    for made, where in ((home, FIRST_SET), (away, HOSPITALS)):
         point = operating_point(made, HEADLINE_RATE)
         if point is None or point["sensitivity"] is None:
             continue

@@ -54,6 +54,7 @@ def groups(ratios: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.nda
 
 def loader(
     samples: Sequence[Sample],
+    read: Reader,
     members: Sequence[np.ndarray],
     first_step: int,
     recipe: FasterRCNNRecipe,
@@ -61,7 +62,7 @@ def loader(
     workers: int,
 ) -> DataLoader[Batch]:
     """A `Batch` for each of `members`, the first at `first_step`, loaded ahead by `workers` processes."""
-    steps = _Steps(samples, members, first_step, recipe, divisor)
+    steps = _Steps(samples, read, members, first_step, recipe, divisor)
     return DataLoader(steps, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
 
 
@@ -74,15 +75,15 @@ class _Steps(Dataset):
     def __init__(
         self,
         samples: Sequence[Sample],
+        read: Reader,
         members: Sequence[np.ndarray],
         first_step: int,
         recipe: FasterRCNNRecipe,
         divisor: int,
     ) -> None:
-        self.samples, self.members, self.first_step = samples, members, first_step
+        self.samples, self.read, self.members, self.first_step = samples, read, members, first_step
         self.recipe, self.divisor = recipe, divisor
         self.augment = augmentation(recipe)
-        self.read = Reader(2 * recipe.config.max_size)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -112,23 +113,23 @@ def augmentation(recipe: FasterRCNNRecipe) -> v2.Transform:
 
 
 def load_sample(
-    sample: Sample, rgb: np.ndarray, recipe: FasterRCNNRecipe, augment: v2.Transform
+    sample: Sample, grey: np.ndarray, recipe: FasterRCNNRecipe, augment: v2.Transform
 ) -> tuple[np.ndarray, dict[str, Tensor]]:
-    """The resized, changed RGB image (h, w, 3) and its target."""
+    """The resized, changed image (h, w, 3), its three channels the same, and its target."""
     rng = np.random.default_rng(int(torch.randint(2**31, ())))
-    sample, rgb = recipe.views.draw(sample, rgb, rng)
-    resized = resize(rgb, recipe.config.min_size, recipe.config.max_size)
-    scale = np.array([resized.shape[1] / rgb.shape[1], resized.shape[0] / rgb.shape[0]] * 2)
+    sample, grey = recipe.views.draw(sample, grey, rng)
+    resized = resize(grey, recipe.config.min_size, recipe.config.max_size)
+    scale = np.array([resized.shape[1] / grey.shape[1], resized.shape[0] / grey.shape[0]] * 2)
     boxes = torch.from_numpy((sample.boxes * scale).astype(np.float32))
     image, target = augment(
-        tv_tensors.Image(torch.from_numpy(resized.copy()).permute(2, 0, 1)),
+        tv_tensors.Image(torch.from_numpy(resized.copy())[None]),
         {
-            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=resized.shape[:2]),
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=resized.shape),
             "labels": torch.from_numpy(sample.class_ids) + 1,
         },
     )
     target["boxes"] = target["boxes"].as_subclass(Tensor)
-    return image.permute(1, 2, 0).numpy(), target
+    return np.broadcast_to(image[0].numpy()[:, :, None], (*image.shape[1:], 3)), target
 
 
 def collate(

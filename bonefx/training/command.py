@@ -42,10 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--recipe",
-        choices=["bundled", "original", "mixture"],
+        choices=["bundled", "original"],
         default="bundled",
-        help="that of the bundled weights (default), that of the authors of the published ones, or one that "
-        "goes on from trained weights with pictures of several hospitals",
+        help="that of the bundled weights (default), or that of the authors of the published ones",
     )
     parser.add_argument(
         "--init",
@@ -63,6 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train on 85 %% of each data set's images, and measure each epoch on the rest, which is no copy "
         "of them: for tuning",
+    )
+    parser.add_argument(
+        "--measure-every",
+        type=_whole(1),
+        default=1,
+        metavar="N",
+        help="with --hold-out: epochs from one measurement to the next; the last one is always measured "
+        "(default: 1)",
     )
     parser.add_argument(
         "--phantoms",
@@ -129,7 +136,8 @@ def _train(options: argparse.Namespace) -> None:
         journal.step(step, losses)
 
     def on_epoch(epoch: int, detector: Detector) -> bool:
-        figures = measure(detector, held) if held else {}
+        due = epoch % options.measure_every == 0 or epoch == recipe.epochs
+        figures = measure(detector, held) if held and due else {}
         bar.write(f"epoch {epoch}{_in_words(figures)}")
         return journal.epoch(epoch, figures)
 

@@ -6,7 +6,9 @@ a third of the labels was never learnt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,27 +148,50 @@ def read_image(path: Path) -> np.ndarray:
 
 
 class Reader:
-    """Reads training images; large ones are made smaller once and kept, for they take long to decode."""
+    """Reads training images as grey ones, for radiographs have no colour, and keeps them.
 
-    def __init__(self, long_side: int) -> None:
-        """Args: long_side: in pixels, that images are made smaller to."""
-        self._long_side = long_side
+    Decoding takes longer than a change of the picture. What is read before worker processes start is shared
+    with them.
+    """
+
+    def __init__(self, long_side: int, memory: int = 8 * 2**30) -> None:
+        """
+        Args:
+            long_side: in pixels, that larger images are made smaller to.
+            memory: bytes of images that are kept; the others are read again each time.
+        """
+        self._long_side, self._memory = long_side, memory
         self._kept: dict[Path, np.ndarray] = {}
 
     def __call__(self, path: Path) -> np.ndarray:
-        """The image as RGB uint8 (h, w, 3), not larger than `long_side`.
+        """The image, uint8 (h, w), not larger than `long_side`.
 
         Raises:
             DatasetError: the file cannot be decoded; it is named.
         """
-        if path not in self._kept:
-            rgb = read_image(path)
-            factor = self._long_side / max(rgb.shape[:2])
-            if factor >= 1:
-                return rgb
-            size = [max(round(side * factor), 1) for side in rgb.shape[1::-1]]
-            self._kept[path] = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
-        return self._kept[path]
+        kept = self._kept.get(path)
+        if kept is not None:
+            return kept
+        image = Image.fromarray(read_image(path)).convert("L")
+        factor = self._long_side / max(image.size)
+        if factor < 1:
+            size = [max(round(side * factor), 1) for side in image.size]
+            image = image.resize(size, Image.Resampling.BOX)
+        grey = np.asarray(image)
+        if grey.nbytes <= self._memory:
+            self._memory -= grey.nbytes
+            self._kept[path] = grey
+        return grey
+
+    def read_ahead(self, paths: Iterable[Path]) -> None:
+        """Read images, several at a time.
+
+        Raises:
+            DatasetError: a file cannot be decoded; it is named.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(self, dict.fromkeys(paths)):
+                pass
 
 
 def readable(data: TrainingData) -> TrainingData:

@@ -31,7 +31,8 @@ from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint
 from bonefx.training.batches import Batch, groups, loader, seed_step
-from bonefx.training.data import TrainingData
+from bonefx.training.data import Reader, TrainingData
+from bonefx.training.precision import computes_in_bfloat16
 from bonefx.training.recipes import FasterRCNNRecipe
 
 FINAL = "model_final.pth"
@@ -58,7 +59,8 @@ def train(
         data: what to train on.
         out: folder of the run; `last.pth` in it is what `resume` continues.
         init: see `load_init`.
-        device: `cpu` or `cuda`; trunk, pyramid and RPN head run in bfloat16 on either, the rest in float32.
+        device: `cpu` or `cuda`; trunk, pyramid and RPN head run in bfloat16 where that is native, the rest in
+            float32.
         resume: go on from `last.pth`, with everything else as it was; from the start where there is none yet.
         checkpoint_seconds: longest time between two checkpoints, apart from a single step's.
         on_step: told the step (from 1), the number of steps and the losses.
@@ -100,14 +102,16 @@ def train(
     engine = TorchEngine(average.module, torch.device(device))
     detector = GraphDetector(Processing(recipe.config, network.divisor), engine)
     ratios = np.array([sample.width / sample.height for sample in samples])
-    workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
+    read = Reader(2 * recipe.config.max_size)
+    read.read_ahead(sample.path for sample in samples)
+    workers = 0 if device == "cpu" else min(4, os.cpu_count() or 1)
     dtype = torch.float16 if recipe.half else torch.float32
     saved = time.monotonic()
     # A checkpoint at the end of an epoch may be older than what follows it, which is done again.
     for epoch in range(max(done - 1, 0) // per_epoch, math.ceil(total / per_epoch)):
         members = groups(ratios, recipe.batch, recipe.seed, epoch)[: total - epoch * per_epoch]
         rest = members[done - epoch * per_epoch :]
-        for batch in loader(samples, rest, done, recipe, network.divisor, workers):
+        for batch in loader(samples, read, rest, done, recipe, network.divisor, workers):
             seed_step(recipe, done)
             torch.set_rng_state(batch.random_state)
             losses = _step(network, optimizer, batch, device)
@@ -217,7 +221,7 @@ def _step(
 ) -> dict[str, float]:
     images = batch.images.to(device, memory_format=torch.channels_last)
     targets = [{name: value.to(device) for name, value in target.items()} for target in batch.targets]
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16, enabled=computes_in_bfloat16(device)):
         dense = network.dense(images)
     # Box arithmetic and the losses need float32.
     dense = Dense(*([tensor.float() for tensor in level] for level in dense))

@@ -1,7 +1,7 @@
 """The training recipes, by name: numbers only.
 
 `original` is what the authors of the published weights say of their training; `bundled` is what made the
-files that travel with the code; `mixture` goes on from those with pictures of several hospitals.
+files that travel with the code.
 """
 
 from __future__ import annotations
@@ -151,33 +151,32 @@ FASTER_RCNN = {
         warmup=1000,
         steps=(10_000, 13_000),
     ),
-    # Small enough to travel with the code, and to be trained on two cores in an evening.
+    # Small enough to travel with the code.
     "bundled": FasterRCNNRecipe(
         stages=(3, 4, 6),
         levels=(3, 4),
         channels=128,
         fc=(512, 512),
         config=FasterRCNNConfig(
-            min_size=448,
-            max_size=448,
-            anchor_sizes=((24.0, 38.0), (60.0, 96.0), (150.0, 240.0)),
+            min_size=512,
+            max_size=512,
+            anchor_sizes=((16.0, 26.0), (42.0, 68.0), (110.0, 180.0)),
             aspect_ratios=((0.5, 1.0, 2.0),),
             rpn_pre_nms=500,
             rpn_post_nms=300,
         ),
-        epochs=3,
-        batch=8,
+        epochs=7,
+        batch=16,
         optimizer="adamw",
-        lr=3e-4,
-        trunk_lr=1e-4,
-        warmup=200,
+        lr=4e-4,
+        trunk_lr=2e-4,
+        warmup=300,
         weight_decay=0.05,
         rois=128,
         degrees=12.0,
         translate=0.06,
-        scale=0.2,
-        brightness=0.25,
-        contrast=0.25,
+        scale=0.3,
+        views=TRAVELLED,
         ema=0.998,
         half=True,
     ),
@@ -186,34 +185,15 @@ FASTER_RCNN = {
 YOLO = {
     # YOLO26m, 640 px, 50 epochs; the rest are the defaults of Ultralytics 8.4.
     "original": YOLORecipe(architecture="yolo26m", image_size=640, epochs=50),
-    # Six or seven minutes an epoch on one core that has bfloat16.
     "bundled": YOLORecipe(
         architecture="yolo26n",
-        image_size=448,
-        epochs=7,
+        image_size=512,
+        epochs=24,
+        batch=64,
         cosine=True,
-        close_mosaic=2,
+        close_mosaic=6,
         warmup_epochs=1.0,
         degrees=10.0,
+        views=TRAVELLED,
     ),
 }
-
-FASTER_RCNN["mixture"] = replace(
-    FASTER_RCNN["bundled"],
-    config=replace(FASTER_RCNN["bundled"].config, min_size=512, max_size=512),
-    epochs=1,
-    scale=0.3,
-    brightness=0.0,
-    contrast=0.0,
-    views=TRAVELLED,
-    ema=0.99,
-)
-YOLO["mixture"] = replace(
-    YOLO["bundled"],
-    image_size=512,
-    epochs=2,
-    nominal_batch=16,
-    close_mosaic=1,
-    warmup_epochs=0.3,
-    views=TRAVELLED,
-)

@@ -36,38 +36,38 @@ class Views:
     film: float = 0.0
     inverted: float = 0.0
 
-    def draw(self, sample: Sample, rgb: np.ndarray, rng: np.random.Generator) -> tuple[Sample, np.ndarray]:
+    def draw(self, sample: Sample, grey: np.ndarray, rng: np.random.Generator) -> tuple[Sample, np.ndarray]:
         """A variation of an image.
 
         Args:
-            sample: the image's lesions. It may be larger than `rgb` if `rgb` was made smaller.
-            rgb: uint8 (h, w, 3).
+            sample: the image's lesions. It may be larger than `grey` if `grey` was made smaller.
+            grey: uint8 (h, w).
             rng: decides everything.
 
         Returns:
-            What lies in the new image, in its pixels, and the image, uint8 (h', w', 3).
+            What lies in the new image, in its pixels, and the image, uint8 (h', w').
         """
-        height, width = rgb.shape[:2]
+        height, width = grey.shape
         sample = _scaled(sample, width, height)
         if rng.random() < self.window:
-            sample, rgb = cut(sample, rgb, _window(sample, rng))
-        return sample, self._record(rgb, rng)
+            sample, grey = cut(sample, grey, _window(sample, rng))
+        return sample, self._record(grey, rng)
 
-    def _record(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _record(self, grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         change = rng.random(5) < self.film
         if change[:2].any():
-            rgb = _tones(rng, *change[:2])[rgb]
+            grey = _tones(rng, *change[:2])[grey]
         if change[2]:
-            rgb = np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))))
+            grey = np.asarray(Image.fromarray(grey).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))))
         if change[3]:
-            rgb = _coarse(rgb, rng.uniform(0.4, 0.9))
+            grey = _coarse(grey, rng.uniform(0.4, 0.9))
         if change[4]:
-            noise = rng.normal(0, rng.uniform(2, 9), rgb.shape[:2])[:, :, None]
-            rgb = (rgb + noise).clip(0, 255).astype(np.uint8)
-        return 255 - rgb if rng.random() < self.inverted else rgb
+            noise = rng.standard_normal(grey.shape, np.float32) * np.float32(rng.uniform(2, 9))
+            grey = (grey + noise).clip(0, 255).astype(np.uint8)
+        return 255 - grey if rng.random() < self.inverted else grey
 
 
-def cut(sample: Sample, rgb: np.ndarray, window: tuple[int, int, int, int]) -> tuple[Sample, np.ndarray]:
+def cut(sample: Sample, grey: np.ndarray, window: tuple[int, int, int, int]) -> tuple[Sample, np.ndarray]:
     """The window (x1, y1, x2, y2) of an image, in pixels, with the lesions that lie in it by half or more."""
     x1, y1, x2, y2 = window
     corner, size = np.array([x1, y1]), np.array([x2 - x1, y2 - y1])
@@ -85,7 +85,7 @@ def cut(sample: Sample, rgb: np.ndarray, window: tuple[int, int, int, int]) -> t
         sample.own_ids[kept],
         tuple(polygons),
     )
-    return seen, rgb[y1:y2, x1:x2]
+    return seen, grey[y1:y2, x1:x2]
 
 
 def _scaled(sample: Sample, width: int, height: int) -> Sample:
@@ -122,9 +122,9 @@ def _tones(rng: np.random.Generator, gamma: bool, contrast: bool) -> np.ndarray:
     return np.round(values.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _coarse(rgb: np.ndarray, factor: float) -> np.ndarray:
+def _coarse(grey: np.ndarray, factor: float) -> np.ndarray:
     """The image as if it had been stored with `factor` of its pixels a side."""
-    height, width = rgb.shape[:2]
+    height, width = grey.shape
     small = (max(round(width * factor), 1), max(round(height * factor), 1))
-    image = Image.fromarray(rgb).resize(small, Image.Resampling.BILINEAR)
+    image = Image.fromarray(grey).resize(small, Image.Resampling.BILINEAR)
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))

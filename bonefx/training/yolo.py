@@ -24,9 +24,11 @@ from torch import nn
 import bonefx.detectors.ultralytics_guard  # noqa: F401  first: it keeps Ultralytics from asking other hosts
 from bonefx.detectors import yolo as adapter
 from bonefx.detectors import yolo_network
+from bonefx.detectors.opencv_import import cv2
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint
 from bonefx.training.data import TrainingData
+from bonefx.training.precision import computes_in_bfloat16
 from bonefx.training.recipes import YOLORecipe
 from bonefx.training.yolo_images import Images
 
@@ -59,7 +61,7 @@ def train(
         out: folder of the run; `last.pth` in it, written after each epoch, is what `resume` continues.
         init: an Ultralytics checkpoint of the recipe's architecture, with whatever classes. Without it the
             weights start random: nothing is downloaded.
-        device: `cpu` or `cuda`; the network runs in bfloat16 on a CPU and on a GPU that has it, the losses
+        device: `cpu` or `cuda`; the network runs in bfloat16 where that is native, the losses
             in float32 on a CPU.
         resume: go on from `last.pth`, with everything else as it was; from the start where there is none yet.
         on_step: told the batch (from 1), the number of batches and the losses of an image.
@@ -81,8 +83,9 @@ def train(
     if state is not None and state["epoch"] == recipe.epochs:
         _tell(out, recipe.epochs, on_epoch)  # the run may have been stopped before it did
     else:
-        level, threads = LOGGER.level, torch.get_num_threads()
+        level, threads, opencv_threads = LOGGER.level, torch.get_num_threads(), cv2.getNumThreads()
         LOGGER.setLevel(logging.WARNING)
+        cv2.setNumThreads(0)  # each process that loads images is one of several
         try:
             with tempfile.TemporaryDirectory() as scratch:  # for the files that Ultralytics insists on
                 trainer = Trainer(recipe, data, out, device, Path(scratch), state, threads)
@@ -94,6 +97,7 @@ def train(
         finally:
             LOGGER.setLevel(level)
             torch.set_num_threads(threads)
+            cv2.setNumThreads(opencv_threads)
     return [path for path in (out / FINAL, out / BEST) if path.exists()]
 
 
@@ -142,7 +146,7 @@ class Trainer(DetectionTrainer):
 
     def run_callbacks(self, event: str) -> None:
         """The trainer's own hooks, and none of the integrations with services that Ultralytics adds."""
-        if event == "on_train_start" and self.device.type == "cpu":
+        if event == "on_train_start" and self.device.type == "cpu" and computes_in_bfloat16("cpu"):
             self._use_bfloat16()
         elif event == "on_train_epoch_start":
             self._begin_epoch()
@@ -278,7 +282,7 @@ def _arguments(recipe: YOLORecipe, device: str, scratch: Path) -> dict[str, Any]
         "imgsz": recipe.image_size,
         "device": "0" if device == "cuda" else device,
         "workers": 0 if device == "cpu" else min(8, os.cpu_count() or 1),
-        "amp": "bf16" if device == "cuda" and torch.cuda.is_bf16_supported(False) else False,
+        "amp": "bf16" if device == "cuda" and computes_in_bfloat16(device) else False,
         "save_dir": str(scratch),
         "exist_ok": True,
         "cache": False,

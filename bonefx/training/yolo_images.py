@@ -38,6 +38,8 @@ class Images(YOLODataset):
     ) -> None:
         self.samples, self.seed, self.epoch, self.views = samples, args.seed, 0, views
         self.read = Reader(2 * args.imgsz)
+        if augment:
+            self.read.read_ahead(sample.path for sample in samples)
         super().__init__(
             img_path="",
             imgsz=args.imgsz,
@@ -64,16 +66,16 @@ class Images(YOLODataset):
     def get_image_and_label(self, index: int) -> dict[str, Any]:
         """A view of an image, BGR with its long side at the network's size, with its labels."""
         sample = self.samples[index]
-        rgb = self.read(sample.path)
+        grey = self.read(sample.path)
         if self.augment:
             rng = np.random.default_rng(np.random.randint(2**31))
-            sample, rgb = self.views.draw(sample, rgb, rng)
-        height, width = rgb.shape[:2]
+            sample, grey = self.views.draw(sample, grey, rng)
+        height, width = grey.shape
         scale = self.imgsz / max(height, width)
-        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
         if scale != 1:
             size = [min(math.ceil(side * scale), self.imgsz) for side in (width, height)]
-            bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)
+        bgr = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
         label = _label(sample)
         del label["shape"]
         new_height, new_width = bgr.shape[:2]

@@ -10,9 +10,9 @@ from bonefx.ui.storage import KEPT_MINUTES
 
 GLOSSARY = """
 - **Score**: the model's own number from 0 to 1 for a detection. It is not a probability, and the two models'
-  scores are not on one scale. What share of the marks with a score lie on a fracture, on other hospitals'
-  pictures, is in the model's metrics file under `calibration`; the score of the consensus is made of such
-  shares, where the weights have them.
+  scores are not on one scale. What share of the marks with a score lie on a fracture, on pictures that the
+  weights have not learnt from, is in the model's metrics file under `calibration`; the score of the consensus
+  is made of such shares, where the weights have them.
 - **IoU** (intersection over union): how much two boxes cover each other, from 0 to 1.
 - **Hit**: a detection that covers an annotated fracture with an IoU of at least 0.5. **False alarm** (false
   positive): any other detection. **Missed**: an annotated fracture that no detection hits.

@@ -165,8 +165,8 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         """The metrics reports that the page shows, one a model, with where each came from.
 
         Returns:
-            schema_version; notice; reports: on pictures like the training data; elsewhere: on other
-            hospitals' pictures, empty where nobody measured that.
+            schema_version; notice; reports: on pictures of the first data set; elsewhere: on hospital
+            pictures, empty where nobody measured that.
         """
         head = {"schema_version": inference.SCHEMA_VERSION, "notice": NOTICE}
         return {**head, "reports": store.to_records(), "elsewhere": store.to_records(ELSEWHERE)}

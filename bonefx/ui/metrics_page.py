@@ -9,7 +9,7 @@ from typing import Any
 from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report, summary
 from bonefx.evaluation.report import Report
-from bonefx.evaluation.summary import HEADLINE_RATE
+from bonefx.evaluation.summary import FIRST_SET, HEADLINE_RATE, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.ui import plots, tables
 from bonefx.ui.metrics_shown import Shown, brought_series, compared, look_of, wrap
@@ -18,9 +18,6 @@ from bonefx.ui.tables import RULES, Series, text
 
 InUse = Mapping[str, tuple[str, str, int]]
 """SHA-256, NMS mode and image size of each model that is in memory, by model id."""
-
-_ALIKE = "pictures like the training data"
-_OTHERS = "other hospitals' pictures"
 
 
 def top_html(store: MetricsStore, shown: Shown, in_use: InUse) -> str:
@@ -34,10 +31,10 @@ def top_html(store: MetricsStore, shown: Shown, in_use: InUse) -> str:
     reports = [entry.report for entry in shown.home.values()]
     none = "There are no such figures."
     said = _headline(shown) or summary.headline(*reports[:2]) if reports else none
-    sets = _large_figures(f"On {_ALIKE}", shown.home)
+    sets = _large_figures(f"On {FIRST_SET}", shown.home)
     if sets:
-        sets += _large_figures(f"On {_OTHERS}", shown.away) or (
-            f'<section class="set none"><h3>On {_OTHERS}</h3><p>Nobody has measured these weights '
+        sets += _large_figures(f"On {HOSPITALS}", shown.away) or (
+            f'<section class="set none"><h3>On {HOSPITALS}</h3><p>Nobody has measured these weights '
             "there.</p></section>"
         )
     problems = "".join(f'<p class="problem">{escape(problem)}</p>' for problem in store.problems())
@@ -55,9 +52,9 @@ def curves_html(store: MetricsStore, shown: Shown, rule: str) -> str:
     home, away, by = shown.series(store), shown.series_away(store), shown.rule(rule)
     if not home:
         return ""
-    where = f"on {_ALIKE}" if away else ""
+    where = f"on {FIRST_SET}" if away else ""
     figures = plots.froc(home, by, away, where=where)
-    figures += plots.froc(away, by, home, key="froc-away", where=f"on {_OTHERS}")
+    figures += plots.froc(away, by, home, key="froc-away", where=f"on {HOSPITALS}")
     instead = f"{RULES[rule]}: no such figures. Shown instead: {RULES[by].lower()}."
     warning = "" if by == rule else f"<p class='problem'>{text(instead)}</p>"
     return wrap(f"{warning}<div class='curves'>{figures}</div>")
@@ -104,8 +101,8 @@ def _headline(shown: Shown) -> str:
     (name, share), *others = zip((CHOICES[m].name for m in models), _shares(shares[0]), strict=True)
     more = "".join(f", and {other} {each}" for other, each in others)
     return (
-        f"On {_ALIKE}, {name} finds {share} of fractures{more}, at 1 false alarm per image; on {_OTHERS}, "
-        f"{' and '.join(_shares(shares[1]))}."
+        f"On {FIRST_SET}, {name} finds {share} of fractures{more}, at 1 false alarm per image; on "
+        f"{HOSPITALS}, {' and '.join(_shares(shares[1]))}."
     )
 
 

@@ -62,7 +62,8 @@ def _limits(shown: Shown) -> str:
     elsewhere = (
         "What the models do on images from another hospital, device or country is not known."
         if not shown.away
-        else "One further data set stands for all other hospitals; yours may differ from it too."
+        else "One further data set stands for all hospitals. The demo weights have learnt from other "
+        "pictures of both; on pictures of a hospital that they have not seen, expect less."
     )
     sentences = [
         f"One split of one public data set: {'; '.join(sorted(datasets))}. {elsewhere}",

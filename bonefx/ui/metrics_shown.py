@@ -21,8 +21,8 @@ class Shown:
     """The reports that the page shows.
 
     Attributes:
-        home: by model id, on pictures like the training data.
-        away: of the same weights, on other hospitals' pictures; empty where nobody measured that.
+        home: by model id, on pictures of the first data set.
+        away: of the same weights, on hospital pictures; empty where nobody measured that.
         brought: the report of somebody's own predictions.
     """
 
@@ -32,17 +32,17 @@ class Shown:
 
     @classmethod
     def of(cls, store: MetricsStore, home: Mapping[str, Entry], brought: Report | None = None) -> Shown:
-        """These reports, with those of the same weights on other hospitals' pictures."""
+        """These reports, with those of the same weights on hospital pictures."""
         away = {model_id: store.elsewhere(entry) for model_id, entry in home.items()}
         return cls(home, {model_id: entry for model_id, entry in away.items() if entry}, brought)
 
     def series(self, store: MetricsStore) -> list[Series]:
-        """As figures show it: pictures like the training data, somebody's own predictions last."""
+        """As figures show it: those of the first data set, somebody's own predictions last."""
         found = [_series(store, entry) for entry in self.home.values()]
         return [*found, brought_series(self.brought)] if self.brought else found
 
     def series_away(self, store: MetricsStore) -> list[Series]:
-        """The same on other hospitals' pictures."""
+        """The same on hospital pictures."""
         return [_series(store, entry) for entry in self.away.values()]
 
     def rule(self, wanted: str) -> str:

@@ -32,7 +32,7 @@ REFRESH_SECONDS = 300.0
 """How old the Hub's answer may become while somebody looks."""
 
 HOME, ELSEWHERE = "", "FracAtlasUpper"
-"""Folders of reports: on pictures like the training data, and on those of other hospitals."""
+"""Folders of reports: on the first data set, and on hospital pictures."""
 
 FIRST_ANSWER_SECONDS = 20.0
 """How long the API waits for the Hub's first answer; the Hub's own deadlines are shorter."""
@@ -139,7 +139,7 @@ class MetricsStore:
         return next((e for e in entries if e.applies_to(sha256, nms, image_size)), None)
 
     def elsewhere(self, entry: Entry) -> Entry | None:
-        """The report on other hospitals' pictures of the very weights that a report is about."""
+        """The report on hospital pictures of the very weights that a report is about."""
         members = entry.report["detector"]["members"]
         used = zip(*((m["sha256"], m["nms"], m["image_size"]) for m in members), strict=True)
         return self.find(entry.model, *used, ELSEWHERE) if members else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from bonefx.errors import RequestError, quoted
 from bonefx.evaluation.report import Report, operating_point, threshold_for
+from bonefx.evaluation.summary import HOSPITALS
 from bonefx.inference import CHOICES, Outcome, check_threshold
 from bonefx.settings import DEFAULT_THRESHOLD
 
@@ -48,7 +49,7 @@ def viewer_points(
 
     Args:
         reports: by model id. They set the score thresholds.
-        elsewhere: reports of the same weights on other hospitals' pictures. Where there is one, `notes` say
+        elsewhere: reports of the same weights on hospital pictures. Where there is one, `notes` say
             what these thresholds find there: for a picture of which nobody knows where it comes from.
     """
     others = elsewhere or {}
@@ -163,7 +164,7 @@ def _describe(report: Report, rate: float) -> dict[str, Any]:
 
 
 def _in_words(report: Report, rate: float, elsewhere: Report | None) -> str:
-    """What the threshold of a rate finds: on other hospitals' pictures if that is known."""
+    """What the threshold of a rate finds: on hospital pictures if that is known."""
     threshold = threshold_for(report, rate)
     curve = elsewhere and (elsewhere["froc"]["any_fracture"] or {}).get("curve")
     if threshold is None or not curve:
@@ -173,10 +174,7 @@ def _in_words(report: Report, rate: float, elsewhere: Report | None) -> str:
         ((found, alarms) for at, found, alarms in zip(*columns, strict=True) if at >= threshold),
         default=(0.0, 0.0),
     )
-    return (
-        f"finds {100 * found:.0f} % of fractures on other hospitals' pictures ({alarms:.1f} false alarms per "
-        "image)"
-    )
+    return f"finds {100 * found:.0f} % of fractures on {HOSPITALS} ({alarms:.1f} false alarms per image)"
 
 
 def _sensitivity_in_words(report: Report, rate: float) -> str:

@@ -36,7 +36,7 @@ def value(
     Args:
         session: the image and its outcomes, if the models have run.
         report_for: the metrics that belong to an outcome.
-        elsewhere_for: those on other hospitals' pictures: what is said of a visitor's own picture.
+        elsewhere_for: those on hospital pictures: what is said of a visitor's own picture.
         settled: whether these weights are sure to be the ones in use; None: nobody has asked yet.
     """
     if session.image is None:

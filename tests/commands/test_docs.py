@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 import bonefx
 from bonefx.__main__ import main
 from bonefx.benchmark.report import as_markdown
 from bonefx.benchmark.report import write as write_benchmark
+from bonefx.detectors import MODELS
 from bonefx.evaluation import report
 from bonefx.evaluation.summary import markdown_table
 from tests.benchmark.toy import measured
@@ -23,6 +25,7 @@ FILES = {
     "reported_a": "A",
 }
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+CARDS = {id_: f"bonefx/bundled/{Path(model.bundled).stem}.md" for id_, model in MODELS.items()}
 SPEED_BEGIN, SPEED_END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
 
@@ -44,6 +47,10 @@ def checkout(tmp_path) -> Path:
         f"# Title\n\n{BEGIN}\nold \\1\n{END}\n\nMore – text.\n", encoding="utf-8"
     )
     (tmp_path / "docs/benchmark.md").write_text(f"# Speed\n{SPEED_BEGIN}\n{SPEED_END}\n", encoding="utf-8")
+    (tmp_path / "bonefx/bundled").mkdir(parents=True)
+    for card in CARDS.values():
+        text = f"---\nlicense: cc-by-4.0\n---\n\n# A model\n\n{BEGIN}\nold\n{END}\n"
+        (tmp_path / card).write_text(text, encoding="utf-8")
     return tmp_path
 
 
@@ -103,3 +110,21 @@ def test_failures_are_sentences(checkout, capsys, spoil, message):
     spoil(checkout)
     assert docs(checkout) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_card_tells_its_weights_figures_as_the_hub_reads_them(checkout):
+    """With `huggingface_hub`'s own reading of the metadata, which refuses what the Hub would not take."""
+    elsewhere = toy.measure(*toy.random_case(7))
+    elsewhere["dataset"]["name"] = "elsewhere"
+    (checkout / "precomputed_metrics/FracAtlasUpper").mkdir()
+    report.write(elsewhere, checkout / "precomputed_metrics/FracAtlasUpper/metrics_yolo.json")
+    assert docs(checkout) == 0
+    card = ModelCard.load(checkout / CARDS["yolo"])
+    home = report.read(checkout / "precomputed_metrics/metrics_yolo.json")
+    figures = {(each.dataset_name, each.metric_type): each.metric_value for each in card.data.eval_results}
+    assert figures[home["dataset"]["name"], "average_precision_50"] == round(home["coco"]["ap50"], 4)
+    assert figures["elsewhere", "roc_auc"] == round(elsewhere["image_level"]["auc"], 4)
+    assert card.data.license == "cc-by-4.0"
+    assert markdown_table([home, elsewhere]) in card.text
+    assert f"SHA-256 `{home['detector']['members'][0]['sha256']}`" in card.text
+    assert docs(checkout, "--check") == 0

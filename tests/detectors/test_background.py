@@ -30,7 +30,7 @@ RGB = images.read(packaged("examples") / "wrist-1.png").rgb
 def weights(tmp_path_factory) -> Path:
     """A folder with weights that no graph lies beside."""
     folder = tmp_path_factory.mktemp("weights")
-    shutil.copy(packaged("bundled") / "yolo26n_448.pt", folder / "best_yolo26m_640.pt")
+    shutil.copy(packaged("bundled") / "yolo26n_512.pt", folder / "best_yolo26m_640.pt")
     return folder
 
 

@@ -177,7 +177,7 @@ def test_what_openvino_has_compiled_may_be_damaged(tmp_path, damage):
     pytest.importorskip("openvino")
     from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
 
-    graph = packaged("bundled") / "yolo26n_448.float.xml"
+    graph = packaged("bundled") / "yolo26n_512.float.xml"
     image = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
 
     def compute():
@@ -196,7 +196,7 @@ def test_a_graph_of_another_kind_is_an_error_of_the_engine():
     pytest.importorskip("openvino")
     from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
 
-    graph = packaged("bundled") / "yolo26n_448.float.xml"
+    graph = packaged("bundled") / "yolo26n_512.float.xml"
     with pytest.raises(EngineError, match="another kind"):
         OpenVINOEngine(graph, "float32", ((4, 1), (2, 1, 1)), None)
     with pytest.raises(EngineError, match="cannot load"):

@@ -22,7 +22,7 @@ from bonefx.hub import local_weights
 from bonefx.matching import iou_matrix
 from bonefx.settings import packaged
 
-BUNDLED = packaged("bundled") / "yolo26n_448.pt"
+BUNDLED = packaged("bundled") / "yolo26n_512.pt"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def predicted(rgb: np.ndarray):
     from bonefx.detectors.ultralytics_guard import YOLO
 
     own = YOLO(BUNDLED, task="detect").predict(
-        Image.fromarray(rgb), imgsz=448, conf=0.001, iou=yolo.IOU, max_det=300, nms=None, verbose=False
+        Image.fromarray(rgb), imgsz=512, conf=0.001, iou=yolo.IOU, max_det=300, nms=None, verbose=False
     )
     return own[0].boxes
 

@@ -14,7 +14,7 @@ from bonefx.detectors.ultralytics_guard import YOLO, DetectionModel
 from bonefx.errors import WeightsError
 from bonefx.settings import packaged
 
-BUNDLED = packaged("bundled") / "yolo26n_448.pt"
+BUNDLED = packaged("bundled") / "yolo26n_512.pt"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_network_is_ultralytics_own_to_the_bit(end2end):
     assert torch.equal(outputs(network, end2end), outputs(own, end2end))
     assert torch.equal(network.stride, own.stride.float())
     assert network.names == own.names
-    assert size == 448
+    assert size == 512
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_metrics_say_what_was_measured_with_what(evaluated):
     (member,) = made["detector"]["members"]
     weights = packaged("bundled") / MODELS["yolo"].bundled
     assert (member["source"], member["file"]) == ("bundled", weights.name)
-    assert report.applies_to(made, hashlib.sha256(weights.read_bytes()).hexdigest(), member["nms"], 448)
+    assert report.applies_to(made, hashlib.sha256(weights.read_bytes()).hexdigest(), member["nms"], 512)
     assert {"bonefx", "numpy", "pillow", "pycocotools", "torch", "torchvision"} <= set(made["versions"])
     assert set(made["timing"]["ms_per_image"]) == {"preprocess", "network", "postprocess", "total"}
     assert made["timing"]["processor"]
@@ -149,7 +149,7 @@ def test_without_a_model_and_without_the_images(out, capsys):
     }
     del after["metrics_yolo.json"]
     assert after == before
-    assert "| YOLO | `yolo26n_448.pt` |" in capsys.readouterr().out
+    assert "| YOLO | `yolo26n_512.pt` |" in capsys.readouterr().out
 
 
 def test_a_run_that_was_killed_goes_on(data, evaluated, tmp_path, capfd):
@@ -356,7 +356,7 @@ def test_first_push_second_push_nothing_changed(hub, push, out, capsys):
 
     _, matter, text = card.split("---\n", 2)
     assert yaml.safe_load(matter)["pretty_name"] == "BoneFX metrics on made, valid"
-    assert "| YOLO | `yolo26n_448.pt` |" in text
+    assert "| YOLO | `yolo26n_512.pt` |" in text
     assert "At 1 false alarm per image, YOLO" in text
     assert "40 images,\n14 of them without a fracture, 26 boxes" in text
     assert not {"{", "}"} & set(text)

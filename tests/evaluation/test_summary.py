@@ -63,8 +63,8 @@ def test_what_is_found_at_home_and_elsewhere():
     away["dataset"]["name"] = "elsewhere"
     low, high = (100 * value for value in report.operating_point(away, 1.0)["interval"])
     assert summary.both_sets(home, away) == (
-        "At 1 false alarm per image, YOLO finds 100 % (100 to 100 %) of fractures on pictures like its "
-        f"training data (toy) and 25 % ({low:.0f} to {high:.0f} %) on other hospitals' pictures (elsewhere)."
+        "At 1 false alarm per image, YOLO finds 100 % (100 to 100 %) of fractures on pictures of the "
+        f"first data set (toy) and 25 % ({low:.0f} to {high:.0f} %) on hospital pictures (elsewhere)."
     )
 
 

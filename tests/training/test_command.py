@@ -14,7 +14,7 @@ from tests.training import toy
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return toy.write(tmp_path_factory.mktemp("toys") / "set", images=12)
+    return toy.write(tmp_path_factory.mktemp("toys") / "set", images=24)
 
 
 def run(*arguments) -> int:
@@ -45,7 +45,7 @@ def test_a_run_from_end_to_end(root, tmp_path, capsys, model, suffix):
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert record["finished"]
     (learnt,), (held,) = record["data"], record["held_out"]
-    assert learnt["images"] + held["images"] == 12
+    assert learnt["images"] + held["images"] == 24
     assert learnt["repeat"] == 1
     assert record["recipe"]["epochs"] == 1
     assert record["recipe"]["seed"] == 2026
@@ -61,37 +61,44 @@ def test_a_run_from_end_to_end(root, tmp_path, capsys, model, suffix):
 
 
 def test_phantoms_are_learnt_from_and_said_to_be(root, tmp_path):
-    """Twelve images and four phantoms make four steps of four; the phantoms are there again on resuming."""
+    """Phantoms are among the images of a pass, and are there again on resuming."""
     out = tmp_path / "run"
     arguments = ("faster-rcnn", "--data", root, "--out", out, *SMALL)
-    assert run(*arguments, "--phantoms", 4) == 0
+    assert run(*arguments, "--phantoms", 8) == 0
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    assert record["phantoms"]["images"] == 4
-    assert [part["images"] for part in record["data"]] == [12]
+    assert record["phantoms"]["images"] == 8
+    assert [part["images"] for part in record["data"]] == [24]
     assert (
         len((out / "losses.jsonl").read_text(encoding="utf-8").splitlines())
-        == 16 // record["recipe"]["batch"]
+        == 32 // record["recipe"]["batch"]
     )
     rendered = {file: file.stat().st_mtime_ns for file in (out / "phantoms").rglob("*.png")}
-    assert run(*arguments, "--phantoms", 4, "--resume") == 0
+    assert run(*arguments, "--phantoms", 8, "--resume") == 0
     assert {file: file.stat().st_mtime_ns for file in (out / "phantoms").rglob("*.png")} == rendered
     assert run(*arguments, "--resume") == 1  # another run: without phantoms
 
 
 def test_two_data_sets_are_mixed_and_each_holds_some_out(root, tmp_path, capsys):
-    """Of each of 12 + 6 images 10 + 5 are learnt from: half of the first's, the second's twice."""
-    other = toy.write(tmp_path / "other")
-    data = ("--data", root, other, "--repeat", 0.5, 2, "--hold-out", "--recipe", "mixture")
+    """Of each of 24 + 12 images 20 + 10 are learnt from: half of the first's, the second's twice."""
+    other = toy.write(tmp_path / "other", images=12)
+    data = ("--data", root, other, "--repeat", 0.5, 2, "--hold-out")
     assert run("faster-rcnn", *data, "--out", tmp_path / "run", *SMALL) == 0
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert [(part["name"], part["images"], part["repeat"]) for part in record["data"]] == [
-        ("set", 10, 0.5),
-        ("other", 5, 2.0),
+        ("set", 20, 0.5),
+        ("other", 10, 2.0),
     ]
-    assert [(part["name"], part["images"]) for part in record["held_out"]] == [("set", 2), ("other", 1)]
+    assert [(part["name"], part["images"]) for part in record["held_out"]] == [("set", 4), ("other", 2)]
     steps = (tmp_path / "run" / "losses.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(steps) == (5 + 10) // record["recipe"]["batch"]
+    assert len(steps) == (10 + 20) // record["recipe"]["batch"]
     assert {"set: ap50", "other: ap50"} <= set(record["curves"]["validation"])
+
+
+def test_not_every_epoch_need_be_measured(root, tmp_path):
+    arguments = ("yolo", "--data", root, "--out", tmp_path / "run", *SMALL, "--hold-out")
+    assert run(*arguments, "--epochs", 5, "--measure-every", 2) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["curves"]["validation"]["epoch"] == [2, 4, 5]
 
 
 def test_each_data_set_needs_its_number(root, tmp_path, capsys):
@@ -101,11 +108,11 @@ def test_each_data_set_needs_its_number(root, tmp_path, capsys):
 
 @pytest.mark.parametrize("held", [True, False])
 def test_an_image_that_cannot_be_read_is_named_and_left_out(tmp_path, capsys, held):
-    """Of twelve images, ten are learnt from and two held out; one of either side is cut off."""
-    root = toy.write(tmp_path / "set", images=12)
+    """Of 24 images, 20 are learnt from and four held out; one of either side is cut off."""
+    root = toy.write(tmp_path / "set", images=24)
     _, left = data.hold_out(data.load(root))
     names = {image.file_name for image in left.images}
-    lost = next(f"arm{i}.png" for i in range(12) if (f"arm{i}.png" in names) == held)
+    lost = next(f"arm{i}.png" for i in range(24) if (f"arm{i}.png" in names) == held)
     path = root / "train" / "images" / lost
     path.write_bytes(path.read_bytes()[:2000])
     arguments = ("faster-rcnn", "--data", root, "--out", tmp_path / "run", *SMALL, "--hold-out")
@@ -113,7 +120,7 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(tmp_path, capsys, he
     assert lost in capsys.readouterr().err
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     counts = [part["images"] for part in (*record["data"], *record["held_out"])]
-    assert counts == ([10, 1] if held else [9, 2])
+    assert counts == ([20, 3] if held else [19, 4])
 
 
 def bad_row(root):

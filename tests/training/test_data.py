@@ -167,11 +167,30 @@ def test_a_data_set_is_repeated(root, times, samples, least, most):
 def test_a_large_image_is_made_smaller_and_read_once(root, monkeypatch):
     reader, path = data.Reader(60), root / "train" / "images" / "arm0.png"
     whole = data.read_image(path)
-    assert (whole.shape[:2], reader(path).shape) == ((100, 120), (50, 60, 3))
+    reader.read_ahead([path, path])
     monkeypatch.setattr(data, "read_image", None)
-    assert reader(path).shape == (50, 60, 3)
+    assert (whole.shape[:2], reader(path).shape) == ((100, 120), (50, 60))
 
 
 def test_a_small_image_is_read_as_it_is(root):
     path = root / "train" / "images" / "arm0.png"
-    np.testing.assert_array_equal(data.Reader(120)(path), data.read_image(path))
+    np.testing.assert_array_equal(data.Reader(120)(path), data.read_image(path)[:, :, 0])
+
+
+def test_images_beyond_the_memory_are_read_again(root, monkeypatch):
+    first, second = (root / "train" / "images" / f"arm{i}.png" for i in range(2))
+    reader = data.Reader(1000, memory=13_000)  # the first has 12,000 pixels
+    read = []
+    monkeypatch.setattr(
+        data, "read_image", lambda path: read.append(path) or np.zeros((100, 120, 3), np.uint8)
+    )
+    for path in (first, second, first, second):
+        reader(path)
+    assert read == [first, second, second]
+
+
+def test_an_image_that_cannot_be_read_ahead_is_named(root):
+    path = root / "train" / "images" / "arm0.png"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DatasetError, match=r"arm0\.png cannot be used"):
+        data.Reader(60).read_ahead([path])

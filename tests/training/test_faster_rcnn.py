@@ -15,7 +15,9 @@ from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.config import Architecture, FasterRCNNConfig
 from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.training import batches, data, faster_rcnn
+from bonefx.training.precision import computes_in_bfloat16
 from bonefx.training.recipes import FASTER_RCNN
+from bonefx.training.views import Views
 from tests.golden import make_checkpoint
 from tests.training import toy
 
@@ -185,10 +187,17 @@ def test_every_image_once_an_epoch_and_another_order_in_the_next():
     assert spread < 0.25 * np.ptp(ratios)
 
 
+@pytest.mark.parametrize(("capability", "native"), [("avx2", False), ("avx512_bf16", True)])
+def test_a_processor_is_not_made_to_emulate_bfloat16(monkeypatch, capability, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    assert computes_in_bfloat16("cpu") is native
+
+
 def test_the_number_of_loading_processes_does_not_matter(toys):
     members = batches.groups(np.ones(6), 2, seed=0, epoch=0)
     alone, together = (
-        list(batches.loader(toys.samples, members, 7, TINY, 16, workers)) for workers in (0, 2)
+        list(batches.loader(toys.samples, data.Reader(96), members, 7, TINY, 16, workers))
+        for workers in (0, 2)
     )
     for one, two in zip(alone, together, strict=True):
         assert torch.equal(one.images, two.images)
@@ -198,13 +207,13 @@ def test_the_number_of_loading_processes_does_not_matter(toys):
 
 def test_targets_follow_the_image(toys):
     """The bright rectangle must lie in the target box after every change of the image."""
-    recipe = replace(TINY, brightness=0.0, contrast=0.0)
+    recipe = replace(TINY, views=Views())
     augment = batches.augmentation(recipe)
     sample = toys.samples[0]
     seen = 0
     for seed in range(10):
         torch.manual_seed(seed)
-        rgb, target = batches.load_sample(sample, data.read_image(sample.path), recipe, augment)
+        rgb, target = batches.load_sample(sample, data.Reader(96)(sample.path), recipe, augment)
         for x1, y1, x2, y2 in target["boxes"].round().int().tolist():
             seen += 1
             outside = rgb.copy()

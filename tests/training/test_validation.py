@@ -17,7 +17,7 @@ from tests.training import toy
 
 def test_the_figures_are_those_of_an_evaluation(tmp_path):
     dataset = data.load(toy.write(tmp_path / "set")).dataset
-    detector = yolo.load(packaged("bundled") / "yolo26n_448.pt")
+    detector = yolo.load(packaged("bundled") / "yolo26n_512.pt")
     rows = []
     for image_id, image in enumerate(dataset.images, 1):
         rows += to_rows(image_id, detector.detect(data.read_image(image.path), Stopwatch()))
@@ -39,7 +39,7 @@ def test_the_figures_are_those_of_an_evaluation(tmp_path):
 
 def test_each_set_counts_the_same_in_what_decides(tmp_path):
     """A set of many images does not drown one of few."""
-    detector = yolo.load(packaged("bundled") / "yolo26n_448.pt")
+    detector = yolo.load(packaged("bundled") / "yolo26n_512.pt")
     large = data.load(toy.write(tmp_path / "large", images=9)).dataset
     small = data.load(toy.write(tmp_path / "small", images=3)).dataset
     alone = [measure(detector, [dataset])["mean_sensitivity"] for dataset in (large, small)]

@@ -20,10 +20,10 @@ def sample(*boxes, size=(200, 100)):
 
 def picture(lesions, size=(200, 100)):
     """Grey, and white inside of the lesions."""
-    rgb = np.full((size[1], size[0], 3), 60, dtype=np.uint8)
+    grey = np.full((size[1], size[0]), 60, dtype=np.uint8)
     for x1, y1, x2, y2 in lesions.boxes.astype(int):
-        rgb[y1:y2, x1:x2] = 255
-    return rgb
+        grey[y1:y2, x1:x2] = 255
+    return grey
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def picture(lesions, size=(200, 100)):
 )
 def test_a_window_tells_the_lesions_that_it_shows(window, boxes):
     lesions = sample([40, 20, 60, 40], [100, 50, 140, 90])
-    seen, rgb = cut(lesions, picture(lesions), window)
+    seen, grey = cut(lesions, picture(lesions), window)
     np.testing.assert_array_equal(seen.boxes, np.reshape(boxes, (-1, 4)))
-    assert rgb.shape == (seen.height, seen.width, 3)
+    assert grey.shape == (seen.height, seen.width)
     for box, polygon in zip(seen.boxes, seen.polygons, strict=True):
         corners = polygon * [seen.width, seen.height]
         np.testing.assert_allclose([*corners.min(axis=0), *corners.max(axis=0)], box, atol=1e-3)
@@ -56,11 +56,11 @@ def test_windows_make_small_lesions_larger_and_keep_them_whole():
     lesions = sample([95, 45, 105, 55])
     shares = []
     for seed in range(200):
-        seen, rgb = Views(window=1.0).draw(lesions, picture(lesions), np.random.default_rng(seed))
+        seen, grey = Views(window=1.0).draw(lesions, picture(lesions), np.random.default_rng(seed))
         if not len(seen.boxes):
             continue
         x1, y1, x2, y2 = seen.boxes[0].round().astype(int)
-        assert rgb[y1:y2, x1:x2].min() == 255
+        assert grey[y1:y2, x1:x2].min() == 255
         shares.append(max((x2 - x1) / seen.width, (y2 - y1) / seen.height))
     assert len(shares) > 140  # seven in ten are drawn around the lesion
     assert min(shares) >= 0.1
@@ -77,8 +77,8 @@ def test_an_image_that_was_made_smaller_keeps_its_lesions_in_place():
 
 def test_without_variation_the_image_is_the_same():
     lesions = sample([40, 20, 60, 40])
-    seen, rgb = Views().draw(lesions, picture(lesions), np.random.default_rng(0))
-    np.testing.assert_array_equal(rgb, picture(lesions))
+    seen, grey = Views().draw(lesions, picture(lesions), np.random.default_rng(0))
+    np.testing.assert_array_equal(grey, picture(lesions))
     np.testing.assert_array_equal(seen.boxes, lesions.boxes)
 
 
@@ -87,18 +87,18 @@ def test_films_differ_in_tone_and_not_in_place():
     films = [
         Views(film=1.0).draw(lesions, picture(lesions), np.random.default_rng(seed)) for seed in range(20)
     ]
-    assert all(rgb.shape == (100, 200, 3) and rgb.dtype == np.uint8 for _, rgb in films)
+    assert all(grey.shape == (100, 200) and grey.dtype == np.uint8 for _, grey in films)
     assert all((seen.boxes == lesions.boxes).all() for seen, _ in films)
-    inside = np.array([rgb[25:35, 45:55].mean() for _, rgb in films])
-    outside = np.array([rgb[60:, 100:].mean() for _, rgb in films])
+    inside = np.array([grey[25:35, 45:55].mean() for _, grey in films])
+    outside = np.array([grey[60:, 100:].mean() for _, grey in films])
     assert (inside > outside + 40).all()
     assert outside.std() > 10
 
 
 def test_black_and_white_change_places():
     lesions = sample([40, 20, 60, 40])
-    _, rgb = Views(inverted=1.0).draw(lesions, picture(lesions), np.random.default_rng(0))
-    np.testing.assert_array_equal(rgb, 255 - picture(lesions))
+    _, grey = Views(inverted=1.0).draw(lesions, picture(lesions), np.random.default_rng(0))
+    np.testing.assert_array_equal(grey, 255 - picture(lesions))
 
 
 def test_the_same_draw_gives_the_same_view():

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+
+import bonefx.detectors.ultralytics_guard  # noqa: F401  first: Ultralytics changes Pillow when it is imported
+
+# isort: split
 from ultralytics.nn.tasks import torch_safe_load
 
 from bonefx.detectors import yolo as adapter
@@ -22,7 +26,7 @@ from bonefx.training import data, yolo
 from tests.training import toy
 
 RECIPE = replace(toy.TINY_YOLO, epochs=4)
-BUNDLED = packaged("bundled") / "yolo26n_448.pt"
+BUNDLED = packaged("bundled") / "yolo26n_512.pt"
 
 
 @pytest.fixture(scope="module")

@@ -60,10 +60,10 @@ def test_the_top_is_the_headline_the_large_figures_and_one_line_on_the_weights(s
     markup = top_html(store, shown(store), USED)
     said = plain(markup)
     assert said.startswith("At 1 false alarm per image, Faster R-CNN finds 80 % of fractures (")
-    assert "the difference is more than chance explains. On pictures like the training data" in said
+    assert "the difference is more than chance explains. On pictures of the first data set" in said
     assert re.findall(r"<strong>(\d+).%</strong>", markup) == ["80", "30"]
     assert "of 30 fractures in 60 images" in said
-    assert "On other hospitals' pictures Nobody has measured these weights there." in said
+    assert "On hospital pictures Nobody has measured these weights there." in said
     assert said.count("These are the figures of the weights in use.") == 1  # of both models at once
 
 
@@ -73,8 +73,8 @@ def test_two_sets_of_pictures_stand_side_by_side(folder):
     markup = top_html(store, shown(store), USED)
     said = plain(markup)
     assert said.startswith(
-        "On pictures like the training data, Faster R-CNN finds 80 % of fractures, and YOLO 30 %, at 1 false "
-        "alarm per image; on other hospitals' pictures, 20 % and 10 %. On pictures like"
+        "On pictures of the first data set, Faster R-CNN finds 80 % of fractures, and YOLO 30 %, at 1 false "
+        "alarm per image; on hospital pictures, 20 % and 10 %. On pictures of"
     )
     assert re.findall(r"<strong>(\d+).%</strong>", markup) == ["80", "30", "20", "10"]
     assert "Nobody has measured" not in said
@@ -86,7 +86,7 @@ def test_two_sets_of_pictures_stand_side_by_side(folder):
     assert ticks[:6] == ticks[6:] != []
     rest = plain(rest_html(store, shown(store), "any_fracture"))
     assert "YOLO, elsewhere" in rest
-    assert "One further data set stands for all other hospitals" in rest
+    assert "One further data set stands for all hospitals" in rest
     assert 'download="FracAtlasUpper_metrics_yolo.json"' in rest_html(store, shown(store), "any_fracture")
     assert "do not compare" not in said
 

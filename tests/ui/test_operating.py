@@ -86,7 +86,7 @@ def test_points_of_the_viewer():
     assert by_rate[1.0]["notes"] == {"yolo": "finds 50 % of fractures at this setting (40–60 %)"}
 
 
-def test_notes_on_other_hospitals_pictures_are_of_the_very_threshold_that_is_used():
+def test_notes_on_hospital_pictures_are_of_the_very_threshold_that_is_used():
     away = report()
     curve = {"fp_per_image": [0.2, 0.9, 3.0], "sensitivity": [0.05, 0.1, 0.4], "threshold": [0.7, 0.3, 0.1]}
     away["froc"] = {**away["froc"], "any_fracture": {**away["froc"]["any_fracture"], "curve": curve}}
@@ -95,7 +95,7 @@ def test_notes_on_other_hospitals_pictures_are_of_the_very_threshold_that_is_use
     }
     assert by_rate[1.0]["thresholds"] == {"yolo": 0.3}
     assert by_rate[1.0]["notes"]["yolo"] == (
-        "finds 10 % of fractures on other hospitals' pictures (0.9 false alarms per image)"
+        "finds 10 % of fractures on hospital pictures (0.9 false alarms per image)"
     )
     alone = operating.viewer_points({"yolo": report()}, {"yolo": None})
     assert alone == operating.viewer_points({"yolo": report()})
