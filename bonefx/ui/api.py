@@ -14,6 +14,7 @@ from bonefx.detectors import MODELS, Registry
 from bonefx.errors import UNEXPECTED, BoneFXError, RequestError, log_frames, shortened
 from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
+from bonefx.ui.background import error_in_words
 from bonefx.ui.inputs import checked
 from bonefx.ui.metrics_store import ELSEWHERE, FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut
@@ -76,7 +77,7 @@ class App(gr.Blocks):
         try:
             return await super().process_api(*args, **kwargs)
         except gr.Error as error:
-            error.print_exception = False
+            error.message, error.print_exception = error_in_words(error), False
             raise
         except Exception as error:
             log_frames(_log, error)

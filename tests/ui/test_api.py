@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from bonefx import agreement
+from bonefx import agreement, inference
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, Registry
 from bonefx.evaluation import report
@@ -253,3 +253,17 @@ def test_eight_clients_at_once_each_get_their_own_answer(app_address, pictures):
         size = Image.open(path).size
         for result in answers[i]["results"]:
             assert (result["image"], (result["width"], result["height"])) == (Path(path).name, size)
+
+
+def test_what_zerogpu_says_arrives_as_words(client, pictures, monkeypatch):
+    """Its error is a fake: no ZeroGPU can be had here."""
+
+    def refuse(*_):
+        raise gr.Error(
+            'You have <b>used up</b> your quota. <a href="/join">Join</a>', title="ZeroGPU quota exceeded"
+        )
+
+    monkeypatch.setattr(inference, "run", refuse)
+    with pytest.raises(AppError) as raised:
+        client.predict(handle_file(pictures[0]), api_name="/compare")
+    assert str(raised.value) == "ZeroGPU quota exceeded: You have used up your quota. Join"

@@ -304,6 +304,7 @@ def test_what_is_dropped_goes_to_the_batch_and_its_rows_open_in_the_viewer(brows
     for count in counts:  # what the viewer marks is what the table counts, and no model has run again
         expect(reader.locator(".caption", has_text=f"{count} mark").first).to_be_visible()
     expect(reader).to_contain_text("of fractures on hospital pictures")
+    assert "tab=" not in page.url
     page.get_by_role("tab", name="Batch", exact=True).click()
     expect(page.locator("#batch tbody tr")).to_have_count(2)
     assert errors == []

@@ -503,6 +503,54 @@ def test_arrow_keys_move_in_tabs(page, app_address, which):
     expect(tab(page, second)).to_be_focused()
 
 
+def test_forced_colours_mark_the_open_tab_alone(browser, app_address):
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, forced_colors="active")
+    page = context.new_page()
+    go(page, app_address)
+    for names, others in ((("Read",), ("Batch", "Metrics", "About")), (("Compare",), ("YOLO", "Agreement"))):
+        (chosen,) = (look_of_tab(page, name) for name in names)
+        assert chosen not in [look_of_tab(page, name) for name in others]
+        assert len({look_of_tab(page, name) for name in others}) == 1
+    context.close()
+
+
+def look_of_tab(page, name: str) -> tuple[str, ...]:
+    return tuple(
+        tab(page, name).evaluate(
+            """node => {
+                const [own, after] = [getComputedStyle(node), getComputedStyle(node, "::after")];
+                return [own.backgroundColor, own.borderBottomWidth, after.backgroundColor, after.content];
+            }"""
+        )
+    )
+
+
+def test_what_is_found_on_other_pictures_is_told_in_full(browser, app_address, pictures):
+    """Of a visitor's own picture, whatever the width of the page."""
+    for width, height in ((1440, 900), (1024, 768), (390, 844)):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        go(page, app_address)
+        upload(page, pictures[0])
+        shows(page, "")
+        told = page.locator("[data-part=recall]")
+        expect(told).to_contain_text("% of fractures on")
+        assert told.evaluate("node => node.scrollWidth <= node.clientWidth && node.clientHeight > 0")
+        context.close()
+
+
+def test_a_result_fits_the_first_screen_and_metrics_three(browser, app_address):
+    for width, height, screens in ((1440, 900, 1), (1440, 900, 3), (1024, 768, 3), (390, 844, 3)):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        go(page, app_address)
+        if screens > 1:
+            tab(page, "Metrics").click()
+            expect(page.locator(".metrics .headline")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollHeight") <= screens * height, (width, screens)
+        context.close()
+
+
 def test_headings_stand_in_order(page, app_address):
     go(page, app_address)
     levels = page.locator("h1:visible, h2:visible, h3:visible, h4:visible").evaluate_all(

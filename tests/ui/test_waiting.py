@@ -58,6 +58,29 @@ def test_a_slow_first_use_tells_leaves_the_page_usable_and_can_be_cancelled(hub,
         expect(page.locator("[data-part=weights]")).to_contain_text("owner/slow")
 
 
+def test_an_image_whose_run_was_cancelled_can_be_looked_at_later_or_deleted(hub, slow_app, pictures):
+    with open_browser() as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(slow_app)
+        page.locator("#upload input[type=file]").wait_for(state="attached")
+        page.set_input_files("#upload input[type=file]", pictures[0])
+        heading, again = page.locator("#result"), page.get_by_role("button", name="Run the models")
+        expect(page.locator("[data-part=title]")).to_have_text("picture-0.png", timeout=60_000)
+        expect(heading).to_have_text("Looking for fractures")
+        expect(again).to_be_hidden()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Close").click()
+        expect(heading).to_have_text("The models have not looked at this picture")
+        expect(page.locator("[data-part=legend]")).to_be_hidden()
+        expect(page.get_by_role("button", name="Delete my image now")).to_be_visible()
+        expect(page.locator("[data-save=png]")).to_be_hidden()
+        hub.recover()
+        again.click()
+        expect(again).to_be_hidden()
+        page.locator('.viewer[data-done="true"][data-example=""]').wait_for(timeout=120_000)
+        expect(page.locator("[data-save=png]")).to_be_visible()
+
+
 def test_when_the_hub_fails_the_page_says_why_and_check_again_asks_it(hub, tmp_path):
     from bonefx.ui.build import build, launch_options
 
@@ -75,6 +98,7 @@ def test_when_the_hub_fails_the_page_says_why_and_check_again_asks_it(hub, tmp_p
         cards = page.locator("[data-part=details] .weights")
         expect(cards.nth(1)).to_contain_text("503")
         again = page.get_by_role("button", name="Check the weights' sources again")
+        hub.trouble(trouble.silence)
         again.click()
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".viewer .news")).to_contain_text("Cancelled.")

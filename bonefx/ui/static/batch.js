@@ -195,6 +195,7 @@ function start() {
 // The viewer of the Read tab shows it, with the results that it has here.
 function openRow(row) {
   trigger("open", { row, choice: bonefx.numbered() });
+  document.dispatchEvent(new CustomEvent("bonefx:tab", { detail: { id: "read" } }));
   document.dispatchEvent(new CustomEvent("bonefx:go", { detail: { id: "read" } }));
 }
 

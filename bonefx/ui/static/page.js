@@ -96,16 +96,7 @@ document.addEventListener("click", (event) => {
   target.focus({ preventScroll: true });
 });
 
-document.addEventListener("keydown", (event) => {
-  const tabs = bar();
-  const at = tabs.indexOf(document.activeElement);
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
-  if (at < 0 || to === undefined) return;
-  event.preventDefault();
-  const tab = tabs[(to + tabs.length) % tabs.length];
-  tab.focus();
-  tab.click();
-});
+document.addEventListener("keydown", (event) => bonefx.arrows(event, bar())?.click());
 
 // Gradio's footer has its words twice: as text, and as what the picture beside it is.
 there("footer .settings img").then(() => {

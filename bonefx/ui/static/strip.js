@@ -58,12 +58,7 @@ document.addEventListener("bonefx:wanted", ({ detail }) => mark(detail.example))
 document.addEventListener("bonefx:pick", ({ detail }) => pick(detail.example, true));
 
 part("examples").addEventListener("keydown", (event) => {
-  const all = [...buttons.values()];
-  const at = all.indexOf(document.activeElement);
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key];
-  if (to === undefined || at < 0) return;
-  event.preventDefault();
-  all[Math.min(Math.max(to, 0), all.length - 1)].focus();
+  bonefx.arrows(event, [...buttons.values()]);
 });
 part("drop").addEventListener("click", () => document.querySelector("#upload input[type=file]")?.click());
 

@@ -6,7 +6,8 @@ function showAbout() {
   part("warning").textContent = about().warning ?? "";
   part("warning").hidden = !about().warning;
   part("invite").hidden = Boolean(image());
-  for (const name of ["findings-card", "take-card", "weights-card"]) part(name).hidden = !done;
+  for (const name of ["findings-card", "weights-card", "results", "legend"]) part(name).hidden = !done;
+  part("take-card").hidden = !done && !deletable;
   part("own").hidden = !deletable;
   part("privacy").textContent = about().privacy ?? "";
   part("weights").replaceChildren(...(demo ? [make("b", {}, "Demo weights. ")] : []), weights);
@@ -14,6 +15,13 @@ function showAbout() {
   part("legend").textContent = models.some(({ graded }) => graded) && state.point !== null
     ? "Solid: stronger marks. Dashed: weaker ones."
     : "All marks are solid where scores are set by hand.";
+}
+
+// The models do not run for the picture that is shown, and have not: the visitor may want them to.
+function showStopped(stopped) {
+  state.stopped = stopped;
+  part("again").hidden = !stopped || Boolean(about().done);
+  showVerdict();
 }
 
 function detailOf({ name, facts, notes, error }) {
@@ -47,6 +55,7 @@ const again = ["Run again", () => run("run")];
 function run(kind) {
   const choice = visitor.count();
   state.ran = choice;
+  showStopped(false);
   tell("Waiting for the models", [["Cancel", cancel]], "waiting");
   if (kind === "check") trigger("check", { choice });
   else trigger("run", { choice });
@@ -54,6 +63,7 @@ function run(kind) {
 
 function cancel() {
   trigger("stop", { choice: visitor.count() });
+  showStopped(true);
   tell(about().done ? "Cancelled. The result that is shown is the one from before." : "Cancelled.", [again, dismiss]);
 }
 
@@ -65,6 +75,7 @@ function hear({ choice, waiting, error, done }) {
     const { name } = about();
     const shown = name ? ` On the screen is still ${name}.` : "";
     part("stage").classList.remove("opening");
+    showStopped(Boolean(image()));
     tell(error + shown, [...(about().done || !image() ? [] : [again]), dismiss], "wrong");
     document.dispatchEvent(new CustomEvent("bonefx:shown", { detail: { example: about().example } }));
   } else tell(done ?? "", done ? [dismiss] : []);
@@ -83,6 +94,7 @@ document.addEventListener("bonefx:offer", ({ detail: { files, first, batch, one 
 // A choice has been made: what it leads to is on its way.
 function opening(example) {
   tell("");
+  showStopped(false);
   part("stage").classList.add("opening");
   document.dispatchEvent(new CustomEvent("bonefx:wanted", { detail: { example } }));
 }

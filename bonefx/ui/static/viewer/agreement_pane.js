@@ -27,8 +27,10 @@ function makeAgreement(value) {
     kinds[kind].said = make("span", { class: "kind" }, makeSample(kinds[kind].look), words);
     pane.count.append(kinds[kind].said, " ");
   }
+  const none = make("span", {}, "no marks at this setting");
+  pane.count.append(none);
   if (error) pane.count.textContent = error;
-  return Object.assign(pane, { of, pair, kinds, joint: [], made: new Map() });
+  return Object.assign(pane, { of, pair, kinds, none, joint: [], made: new Map() });
 }
 
 function showAgreement(pane) {
@@ -60,5 +62,5 @@ function showAgreement(pane) {
     kinds[kind].number.textContent = n;
     kinds[kind].said.hidden = n === 0;
   }
-  pane.note.textContent = pane.joint.length === 0 ? "no marks at this setting" : "";
+  pane.none.hidden = pane.joint.length > 0;
 }

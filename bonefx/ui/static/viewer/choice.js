@@ -5,7 +5,8 @@
 // or none is wanted. `number` counts the visitor's choices: what answers an older one is dropped.
 //
 // For other scripts of the page: bonefx.choose({rate: "1/4"}), bonefx.choose({scores: {yolo: 0.3}}),
-// bonefx.thresholds(), what is shown now: a score by pane id, null for "nothing"; and bonefx.numbered().
+// bonefx.thresholds(), what is shown now: a score by pane id, null for "nothing"; bonefx.numbered(); and
+// bonefx.arrows(event, nodes).
 const query = () => new URLSearchParams(location.search);
 const visitor = {
   choice: { rate: query().get("fp") ?? undefined, scores: {} },
@@ -31,6 +32,17 @@ const visitor = {
   count() {
     this.number += 1;
     return this.number;
+  },
+
+  // Arrow keys, Home and End move the focus among nodes that stand in a row, round its ends; where it went.
+  arrows(event, nodes) {
+    const at = nodes.indexOf(document.activeElement);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: nodes.length - 1 }[event.key];
+    if (at < 0 || to === undefined) return null;
+    event.preventDefault();
+    const node = nodes[(to + nodes.length) % nodes.length];
+    node.focus();
+    return node;
   },
 };
 globalThis.bonefx = visitor;

@@ -132,10 +132,12 @@ function listenToRow(finding, button) {
 // Who found it, how strongly, and what is true of it.
 function findingInWords({ kind, loose }, leaders) {
   const words = [];
-  if (kind === "both") words.push("both");
-  if (kind === "other label") words.push("both, other name");
-  if (loose) words.push("weaker");
-  if (state.truth) words.push([...new Set(leaders.map(({ truth }) => truth))].join(" / "));
+  if (state.truth) words.push([...new Set(leaders.map(({ truth }) => truth))].join(" / ")); // the colour says the rest
+  else {
+    if (kind === "both") words.push("both");
+    if (kind === "other label") words.push("both, other name");
+    if (loose) words.push("weaker");
+  }
   return make("span", {}, words.join(" · "));
 }
 

@@ -13,6 +13,7 @@ const commands = {
   link: copyLink,
   forget: () => trigger("forget", { choice: visitor.numbered() }),
   check: () => run("check"),
+  again: () => run("run"),
 };
 const KEYS = { "+": "zoom-in", "=": "zoom-in", "-": "zoom-out", 0: "fit", 1: "actual" };
 const SWITCHES = { i: "inverted", b: "boxes", l: "labels", g: "truth" };

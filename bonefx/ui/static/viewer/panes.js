@@ -33,7 +33,6 @@ function makePane(data, value, look) {
   const canvas = make("canvas");
   const layers = makeLayers();
   const count = make("span", { class: "count", id: `${id}-count` });
-  const note = make("i", { class: "note" });
   const view = make(
     "div",
     {
@@ -47,9 +46,9 @@ function makePane(data, value, look) {
     make("div", { class: "layers", "aria-hidden": "true" }, canvas, layers.svg),
   );
   const sample = look ? [makeSample(look)] : [];
-  const caption = make("div", { class: "caption" }, ...sample, make("b", {}, data.title), count, note);
+  const caption = make("div", { class: "caption" }, ...sample, make("b", {}, data.title), count);
   const section = make("section", { class: "pane", "aria-label": data.title }, caption, view);
-  const pane = { data, view, canvas, layers, count, note, section };
+  const pane = { data, view, canvas, layers, count, section };
   pane.context = canvas.getContext("2d", { alpha: false });
   pane.truthMarks = (value.ground_truth ?? []).map((truth) => {
     const mark = makeMark(layers, [truth.box], { color: "#ffffff", line: "dotted", tag: "" });

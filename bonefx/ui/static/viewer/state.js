@@ -7,6 +7,7 @@ const state = {
   view: "compare",
   picture: null,
   ran: null, // the number of the choice that the models were last asked to run for
+  stopped: false, // whether the models were called off for the picture that is shown
   message: "", // over the picture, while there is none
   at: { x: 0, y: 0, scale: 1 }, // the image point in the middle, and CSS pixels per image pixel
   fitted: true,

@@ -18,6 +18,7 @@ function filter() {
   showFindings();
   for (const pane of models) showExtras(pane);
   showTruth();
+  showRecall();
   showVerdict();
   nameMarks();
   controls?.show(state.thresholds, state.point);
@@ -53,13 +54,18 @@ function showExtras(pane) {
   for (const { mark, extra } of pane.items) mark.as("extra", Boolean(extra));
 }
 
+// How much the models find where the truth is known, at the setting of the moment.
+function showRecall() {
+  const said = visibleModels().filter(({ data }) => !data.error && state.notes[data.id]);
+  part("recall").textContent = said.map(({ data }) => `${data.title} ${state.notes[data.id]}.`).join(" ");
+  part("recall").hidden = said.length === 0;
+}
+
 function showCount(pane, n) {
   const { data, groups } = pane;
   pane.section.classList.toggle("failed", Boolean(data.error));
   const where = groups.length < n ? ` at ${places(groups.length)}` : "";
   pane.count.textContent = data.error || (n === 0 ? "no marks at this setting" : counted(n, "mark") + where);
-  pane.note.textContent = state.notes[data.id] ?? "";
-  pane.note.title = pane.note.textContent;
 }
 
 // Labels say everything where there is room, and on a phone only what tells one box from another.

@@ -5,7 +5,7 @@ const places = (n) => (n === 1 ? "one place" : `${n} places`);
 
 function verdict() {
   if (!image()) return "Which X-ray?";
-  if (!about().done) return "Looking for fractures";
+  if (!about().done) return state.stopped ? "The models have not looked at this picture" : "Looking for fractures";
   const view = shownView();
   if (view === "compare" || view === "agreement") return togetherInWords();
   const pane = models.find(({ data }) => data.id === view);

@@ -75,11 +75,5 @@ function showView() {
 
 part("views").addEventListener("keydown", (event) => {
   const tabs = [...part("views").children].filter((tab) => tab.offsetParent !== null);
-  const at = tabs.indexOf(document.activeElement);
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
-  if (at < 0 || to === undefined) return;
-  event.preventDefault();
-  const tab = tabs[(to + tabs.length) % tabs.length];
-  tab.focus();
-  tab.click();
+  visitor.arrows(event, tabs)?.click();
 });
