@@ -44,7 +44,8 @@ class App(gr.Blocks):
     def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
         """What "Use via API" shows, and clients read."""
         info = super().get_api_info(*args, **kwargs)
-        address = f"https://{SPACE_HOST}/" if SPACE_HOST else self.local_url
+        # What describes the tools of assistants asks before there is an address.
+        address = f"https://{SPACE_HOST}/" if SPACE_HOST else self.local_url or "/"
         for each in self.fns.values():
             endpoint = info["named_endpoints"].get(f"/{each.api_name}")
             if endpoint is not None:
@@ -108,7 +109,9 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     ) -> dict[str, Any]:
         """Detect fractures in one radiograph with one model. Research and education, not a medical device.
 
-        A parameter that is left out or null has its default.
+        A parameter that is left out or null has its default. The image can also be an address on this server:
+        .../gradio_api/file=PATH of what was uploaded to .../gradio_api/upload, or .../examples/NAME; no other
+        address is fetched.
 
         Args:
             image: the radiograph: PNG, JPEG, WebP, BMP, TIFF or DICOM, at most 64 MB and 50 megapixels.
@@ -131,7 +134,9 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     ) -> dict[str, Any]:
         """Detect fractures in one radiograph with every model. Research and education, not a medical device.
 
-        A parameter that is left out or null has its default.
+        A parameter that is left out or null has its default. The image can also be an address on this server:
+        .../gradio_api/file=PATH of what was uploaded to .../gradio_api/upload, or .../examples/NAME; no other
+        address is fetched.
 
         Args:
             image: the radiograph: PNG, JPEG, WebP, BMP, TIFF or DICOM, at most 64 MB and 50 megapixels.

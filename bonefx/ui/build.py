@@ -13,6 +13,7 @@ from bonefx.entries import MAX_UNPACKED
 from bonefx.settings import NOTICE
 from bonefx.ui.about import add_about_tab
 from bonefx.ui.api import App, add_endpoints
+from bonefx.ui.assistants import installed
 from bonefx.ui.batch_tab import add_batch_tab
 from bonefx.ui.compression import compression
 from bonefx.ui.downloads import add_downloads
@@ -116,6 +117,7 @@ def launch_options() -> dict[str, Any]:
         "theme": theme,
         "css": "".join((_STATIC / name).read_text("utf-8") for name in ("page.css", "metrics.css")),
         "max_file_size": MAX_UNPACKED,  # an archive; a single image has the reader's own limit
+        "mcp_server": installed(),
         "run_history": False,
         "enable_monitoring": False,
         "show_error": True,

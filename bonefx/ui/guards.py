@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from bonefx.entries import MAX_UNPACKED
 from bonefx.errors import UNEXPECTED, log_frames
+from bonefx.ui.assistants import holds_a_file
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request that is no upload: some ten times what the page sends for a batch of 200 files."""
@@ -31,6 +32,7 @@ MAX_ID = 100
 
 API = "/gradio_api"
 UPLOAD = f"{API}/upload"
+MCP = f"{API}/mcp/"
 OPEN = tuple(
     (frozenset(methods.split()), re.compile(path))
     for methods, path in (
@@ -43,6 +45,8 @@ OPEN = tuple(
         ("GET", rf"{API}/call/[^/]+/[^/]+|{API}/call/v2/[^/]+/[^/]+"),
         ("POST", rf"{API}/(call|call/v2|run|api)/[^/]+/?"),
         ("POST", rf"{API}/(queue/join|cancel|reset/?|upload)"),
+        ("POST", MCP),
+        ("GET", rf"{MCP}schema"),  # by which the Hub finds a Space's tools
     )
 )
 """Methods and addresses that are answered. Other people's pages ask with OPTIONS first (CORS)."""
@@ -137,6 +141,8 @@ async def _bounded(scope: Scope, receive: Receive) -> Receive:
         message = await read()
         body += message.get("body", b"")
     _check_names(body)
+    if _path(scope) == MCP and holds_a_file(body):
+        raise Refusal("Send the address of an image in place of the image itself.", 422)
     whole = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

@@ -1,4 +1,4 @@
-"""What is sent as a file: an upload that lies here, or the address of one of the examples.
+"""What is sent as a file: an upload that lies here, by path or address, or the address of an example.
 
 Gradio (6.31) itself would take any text for a path and repeat it in its answer and its log, and would fetch
 any address of the network, even one that stands in place of a number.
@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 
@@ -18,6 +19,7 @@ from bonefx.ui.examples import examples
 from bonefx.ui.storage import KEPT_MINUTES, storage
 
 _EXAMPLE = re.compile(r"https?://[^?#]*/examples/([^/?#]+)")
+_UPLOAD = re.compile(r"https?://[^?#]*/gradio_api/file=([^?#]+)")
 _HOW = (
     "Upload the file to /gradio_api/upload, and send the path that this answers: "
     '{"path": PATH, "meta": {"_type": "gradio.FileData"}}. Gradio\'s clients do both: handle_file(FILE).'
@@ -55,6 +57,9 @@ def _path(text: str) -> Path:
     example = _EXAMPLE.fullmatch(text)
     if example is not None:
         return _example(example[1])
+    upload = _UPLOAD.fullmatch(text)
+    if upload is not None:
+        text = unquote(upload[1])
     if re.match(r"[a-z][a-z0-9+.-]*:", text, re.IGNORECASE):
         raise RequestError(f"Addresses are not fetched, and {quoted(text)} looks like one. {_HOW}")
     path = Path(text)

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from bonefx.entries import MAX_UNPACKED
 from bonefx.errors import shortened
+from bonefx.ui.assistants import keep_to_endpoints
 from bonefx.ui.examples import examples
 from bonefx.ui.guards import UPLOAD, Guard, say
 from bonefx.ui.storage import storage, sweeping
@@ -45,6 +46,7 @@ def server_options() -> dict[str, Any]:
 @asynccontextmanager
 async def _lifespan(app: gradio.routes.App) -> AsyncIterator[None]:
     app.state_holder = Visitors(app.get_blocks())
+    keep_to_endpoints(app.get_blocks())
     async with sweeping(lambda: _tidy(app)):
         yield
 

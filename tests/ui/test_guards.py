@@ -56,7 +56,7 @@ KNOWN = {
     "/gradio_api/queue/status", "/gradio_api/reset", "/gradio_api/reset/",
     "/gradio_api/run/{api_name}", "/gradio_api/run/{api_name}/",
     "/gradio_api/startup-events", "/gradio_api/theme.css", "/gradio_api/upload",
-    "/gradio_api/upload_progress",
+    "/gradio_api/upload_progress", "/gradio_api/mcp",
     # Closed.
     "/gradio_api/component_server", "/gradio_api/component_server/", "/gradio_api/deep_link",
     "/gradio_api/custom_component/{id}/{environment}/{type}/{file_name}", "/gradio_api/dev/reload",
