@@ -43,7 +43,7 @@ def value(
         return None
     return viewer_value(
         session.image,
-        [_pane(session.outcome(model_id), model_id) for model_id in CHOICES],
+        [_pane(session.outcome(model_id), model_id, report_for) for model_id in CHOICES],
         ground_truth=None if session.example is None else session.example.lesions,
         operating=_operating(session, report_for, elsewhere_for),
         compare=tuple(MODELS),
@@ -93,13 +93,24 @@ def _weights_in_words(outcomes: Sequence[Outcome], sources: set[str]) -> str:
     return " ".join(f"{name}: from {file['repo'] or _SOURCES[file['source']]}." for name, file in known)
 
 
-def _pane(outcome: Outcome | None, model_id: str) -> dict[str, Any]:
+def _pane(outcome: Outcome | None, model_id: str, report_for: ReportFor) -> dict[str, Any]:
     name = CHOICES[model_id].name
     if outcome is None:
         return viewer_pane(model_id, name, None, None, error="no result yet")
     if outcome.error is not None:
         return viewer_pane(model_id, name, None, None, error=outcome.error)
-    return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD)
+    share = _share(report_for(outcome))
+    return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD, share=share)
+
+
+def _share(report: Report | None) -> tuple[float, float] | None:
+    """Slope and offset of what a score means; None where nobody has measured that."""
+    made = report and report.get("calibration")
+    if not made:
+        return None
+    if made["slope"] is None:  # scores that are made of shares
+        return 1.0, 0.0
+    return made["slope"], made["offset"]
 
 
 def _operating(session: Session, report_for: ReportFor, elsewhere_for: ReportFor) -> dict[str, Any]:

@@ -166,6 +166,7 @@ def viewer_pane(
     strict: float | None = None,
     note: str = "",
     error: str = "",
+    share: tuple[float, float] | None = None,
     look: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """One pane of a viewer.
@@ -178,6 +179,8 @@ def viewer_pane(
         strict: the stricter point's score, from which marks are stronger: solid lines. None: all are.
         note: said beside the count, and replaced by the operating point's own note.
         error: why there is no result, in place of one.
+        share: slope and offset of the share of marks with a score that lie on a fracture, see
+            `bonefx.calibration`; None: nothing is said of that.
         look: `{"tag", "color", "line"}`; None takes the model's own of `LOOKS`.
     """
     return {
@@ -187,6 +190,7 @@ def viewer_pane(
         "error": error,
         "threshold": threshold,
         "strict": strict,
+        "share": None if share is None else list(share),
         "detections": [] if detections is None else detections.to_records(),
         **(LOOKS.get(pane_id, OTHER_LOOK) if look is None else look),
     }

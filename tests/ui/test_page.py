@@ -13,6 +13,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
+from bonefx.calibration import calibration_of
+from bonefx.detectors import MODELS
+from bonefx.evaluation import report
+from bonefx.settings import Settings, packaged
 from bonefx.ui.downloads import KINDS
 from bonefx.ui.examples import examples
 from tests.browser import open_browser, record_errors, record_requests, serious_violations, violations
@@ -549,6 +553,24 @@ def test_a_result_fits_the_first_screen_and_metrics_three(browser, app_address):
             expect(page.locator(".metrics .headline")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollHeight") <= screens * height, (width, screens)
         context.close()
+
+
+def test_an_opened_finding_says_how_many_such_marks_are_fractures(page, app_address):
+    """By the packaged calibration of the weights, from the very score that stands beside it."""
+    go(page, app_address, "?tab=yolo&fp=8")
+    page.locator(".finding .more").first.click()
+    said = page.locator(".boxes:visible p").first.inner_text()
+    score = float(re.match(r"YOLO (0\.\d+) ", said)[1])
+    model = packaged_calibration("yolo")
+    share = float(model.probability(np.array([score]))[0])
+    many = "fewer than 1 in 20" if share < 0.05 else f"about {max(round(10 * share), 1)} in 10"
+    assert f"on radiographs {many} marks like this are fractures" in said
+
+
+def packaged_calibration(model_id: str):
+    made = report.read(packaged("precomputed_metrics") / MODELS[model_id].metrics_filename(Settings()))
+    (member,) = made["detector"]["members"]
+    return calibration_of(member["sha256"], member["nms"], member["image_size"])
 
 
 def test_headings_stand_in_order(page, app_address):

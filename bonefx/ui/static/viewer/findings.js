@@ -147,8 +147,18 @@ function boxesInWords(parts) {
     group.map((i) => {
       const { score, label, truth, box } = pane.above[i];
       const place = `at ${whole(box.x1)}, ${whole(box.y1)}, ${whole(box.x2 - box.x1)} × ${whole(box.y2 - box.y1)} px`;
-      const more = [isLoose(pane, pane.above[i]) && "weaker", state.truth && truth].filter(Boolean);
+      const more = [isLoose(pane, pane.above[i]) && "weaker", shareInWords(pane, score), state.truth && truth].filter(Boolean);
       return make("p", {}, [`${pane.data.title} ${score.toFixed(3)} ${label}`, place, ...more].join(" · "));
     }),
   );
+}
+
+// How many marks with such a score lie on a fracture, where that was measured (bonefx/calibration.py).
+function shareInWords({ data }, score) {
+  if (!data.share) return "";
+  const [slope, offset] = data.share;
+  const held = Math.min(Math.max(score, 1e-6), 1 - 1e-6);
+  const share = 1 / (1 + Math.exp(-(slope * Math.log(held / (1 - held)) + offset)));
+  const many = share < 0.05 ? "fewer than 1 in 20" : share > 0.95 ? "more than 19 in 20" : `about ${Math.max(Math.round(10 * share), 1)} in 10`;
+  return `on radiographs ${many} marks like this are fractures`;
 }
