@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -80,11 +81,21 @@ def test_the_background_takes_idle_time_alone_until_somebody_waits(weights, tmp_
     assert converters() == []
 
 
+def kill_first_converter() -> None:
+    deadline = time.monotonic() + 60
+    while not (found := converters()):
+        assert time.monotonic() < deadline, "nothing converts"
+        time.sleep(0.01)
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+
+
 def test_a_conversion_that_is_killed_leaves_torch_and_nothing_on_disk(weights, tmp_path, caplog):
     fresh = loaded(weights, tmp_path)
+    killer = threading.Thread(target=kill_first_converter)  # at once: it may be done before the answer is
+    killer.start()
     detect(fresh)
-    for pid in converters():
-        os.kill(pid, signal.SIGKILL)
+    killer.join()
     while converters():
         time.sleep(0.01)
     with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):

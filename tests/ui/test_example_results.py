@@ -112,7 +112,7 @@ from bonefx.settings import Settings
 from bonefx.ui.build import build, launch_options
 demo = build(Registry(Settings(hub=False)))
 _, address, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options())
-print(address, flush=True)
+print("at", address, flush=True)
 sys.stdin.readline()
 print(sorted(each for each in ("torch", "openvino", "ultralytics") if each in sys.modules), flush=True)
 """
@@ -134,7 +134,7 @@ def test_examples_need_no_model():
         env=environment,
         cwd=root,
     ) as server:
-        address = server.stdout.readline().strip()
+        address = next(line.split()[1] for line in server.stdout if line.startswith("at "))
         with open_browser() as browser:
             page = browser.new_page()
             page.goto(address)
