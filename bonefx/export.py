@@ -54,10 +54,7 @@ def to_csv(results: Iterable[Result]) -> str:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for result in results:
-        facts = {
-            name: result.get(name) for name in ("image", "width", "height", "model", "threshold", "error")
-        }
-        facts |= {**_made_with(result), "notice": NOTICE}
+        facts = {name: result.get(name) for name in _FACTS} | {**_made_with(result), "notice": NOTICE}
         for record in result.get("detections") or [{}]:
             row = {**facts, **record, **record.get("box", {})}
             row.pop("box", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,18 +14,18 @@ from bonefx.errors import SourceError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write, which takes the place of `path` when the context ends without an error.
+def replaced(path: Path) -> Iterator[Path]:
+    """A path to write; what is there takes the place of `path` when the context ends without an error.
 
-    Nobody finds half of it, and a failure (a full disk, Ctrl-C) leaves what was there before.
+    Nobody finds half of it, two processes that write the same file leave one of theirs, and a failure (a full
+    disk, Ctrl-C) leaves what was there before.
 
     Raises:
         OSError: it cannot be written; `filename` is `path`.
     """
-    beside = path.with_name(f".{path.name}.partial")
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with beside.open("wb") as file:
-            yield file
+        yield beside
         os.replace(beside, path)
     except BaseException as error:
         with suppress(OSError):
@@ -32,6 +33,13 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):  # after a write it knows no name, else that of the partial file
             error.filename, error.filename2 = str(path), None
         raise
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write, as of `replaced`."""
+    with replaced(path) as beside, beside.open("wb") as file:
+        yield file
 
 
 def open_regular(path: Path, limit: int) -> BinaryIO:

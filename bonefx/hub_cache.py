@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bonefx.errors import SourceError, quoted
-from bonefx.files import open_regular
+from bonefx.files import open_regular, replaced
 
 COMMIT = re.compile("[0-9a-f]{40}")
 ETAG = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -112,13 +112,16 @@ class RepoCache:
         check_name(name)
         check_name(revision)
         blob, path = self.folder / "blobs" / etag, self.folder / "snapshots" / commit / name
-        with _in_place(path) as beside:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as beside:
             try:
                 beside.symlink_to(os.path.relpath(blob, path.parent))
             except OSError:  # a disk without links
                 shutil.copyfile(blob, beside)
         if revision != commit:
-            with _in_place(self.folder / "refs" / revision) as beside:
+            ref = self.folder / "refs" / revision
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            with replaced(ref) as beside:
                 beside.write_text(commit, encoding="ascii")
         return path
 
@@ -152,18 +155,6 @@ def _digest(path: Path, etag: str | None, limit: int) -> str | None:
     if etag and etag != (git if len(etag) == 40 else sha256).hexdigest():
         return None
     return sha256.hexdigest()
-
-
-@contextmanager
-def _in_place(path: Path) -> Iterator[Path]:
-    """A path to write; what is there at the end takes the place of `path` at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _sweep(blob: Path) -> None:

@@ -13,7 +13,7 @@ import bonefx
 
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
-    ("settings", "labels", "errors", "detections", "files", "quiet", "shutdown"),
+    ("settings", "labels", "errors", "detections", "looks", "files", "provenance", "quiet", "shutdown"),
     ("images", "drawing", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
     ("export", "interchange", "dicom_results"),
     ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),

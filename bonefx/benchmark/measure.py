@@ -8,13 +8,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import bonefx
+from bonefx import provenance
 from bonefx.benchmark import pictures, startup
 from bonefx.benchmark.figures import distinct, ratio, summaries, summary
 from bonefx.benchmark.processes import SIDES, Worker, environment
@@ -105,7 +104,7 @@ def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
         waits = startup.measure(plan.starts, environments["ours"], tell)
     return {
         "schema_version": SCHEMA_VERSION,
-        "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": provenance.now(),
         "command": command,
         "seconds": round(time.perf_counter() - begun, 1),
         "notice": NOTICE,
@@ -227,5 +226,5 @@ def _machine() -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     """Python's and those that the figures depend on and the runtimes do not name."""
-    named = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "gradio")}
+    named = provenance.versions(("torch", "torchvision", "numpy", "pillow", "gradio"))
     return {"python": platform.python_version(), "bonefx": bonefx.__version__, **named}

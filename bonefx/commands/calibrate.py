@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predict import held_out, predict
 from bonefx.evaluation.run import METRICS
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
+from bonefx.files import replaced
 from bonefx.fusion import RULE
 from bonefx.settings import Settings
 
@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
     tried = content["consensus"]
     for name, found in {**tried["members"], **tried["trials"]}.items():
         print(f"{name}: {found:.3f}{' (in use)' if name == RULE else ''}")
-    partial = options.out / f".{FILE}.partial"
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, options.out / FILE)
+    with replaced(options.out / FILE) as beside:
+        beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 

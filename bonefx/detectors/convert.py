@@ -21,6 +21,7 @@ from bonefx.detectors.engines.openvino_import import openvino
 from bonefx.detectors.graphs import Card
 from bonefx.errors import BoneFXError
 from bonefx.hub import sha256_of
+from bonefx.provenance import versions
 
 # isort: split
 from openvino.frontend import FrontEndManager
@@ -121,7 +122,7 @@ def save(model: openvino.Model, card: Path, about: dict[str, object]) -> Card:
     openvino.save_model(model, xml, compress_to_fp16=False)
     text = xml.read_text(encoding="utf-8")
     xml.write_text(re.sub(r">\s+<", "><", text), encoding="utf-8")  # two fifths of it are blanks
-    made = Card(**about, xml=sha256_of(xml), bin=sha256_of(binary), versions=graphs.versions())
+    made = Card(**about, xml=sha256_of(xml), bin=sha256_of(binary), versions=versions(graphs.MADE_WITH))
     card.write_text(made.to_json(), encoding="utf-8")
     return made
 

@@ -9,7 +9,6 @@ Nothing here imports OpenVINO.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -20,6 +19,7 @@ from bonefx.detectors import cache
 from bonefx.errors import SourceError, WeightsError
 from bonefx.files import open_regular
 from bonefx.hub import MAX_CARD_BYTES, Weights, sha256_of
+from bonefx.provenance import versions
 
 FORMAT = 1
 """Raised whenever graphs that were made before must not be used any more."""
@@ -27,7 +27,7 @@ FORMAT = 1
 FORMS = ("float", "int8")
 """A graph computes in float32 or bfloat16 (`float`), or with weights and activations of 8 bits (`int8`)."""
 
-_MADE_WITH = ("bonefx", "openvino", "torch", "ultralytics-opencv-headless", "nncf")
+MADE_WITH = ("bonefx", "openvino", "torch", "ultralytics-opencv-headless", "nncf")
 
 
 @dataclass(frozen=True)
@@ -161,16 +161,5 @@ def config_sha256(weights: Weights) -> str | None:
 
 def folder_name(model: str, weights: Weights) -> str:
     """In the cache: another one for everything that could make another graph."""
-    parts = [FORMAT, versions(), model, weights.sha256, config_sha256(weights)]
+    parts = [FORMAT, versions(MADE_WITH), model, weights.sha256, config_sha256(weights)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def versions() -> dict[str, str]:
-    """Of what graphs are made with, as far as it is installed."""
-    found = {}
-    for name in _MADE_WITH:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

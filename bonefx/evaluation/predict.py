@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.metadata
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -22,6 +20,7 @@ from bonefx.errors import BoneFXError, DatasetError, ImageError
 from bonefx.evaluation import coco_folder, folder
 from bonefx.evaluation.dataset import Dataset, LabelledImage, Problem, fold
 from bonefx.evaluation.store import Journal, Store, to_rows
+from bonefx.provenance import versions
 from bonefx.terminal import replace_line
 
 _PREDICT_WITH = ("pillow", "opencv-python", "opencv-python-headless", "torch", "torchvision", "openvino")
@@ -118,7 +117,7 @@ def _key(loaded: Loaded, dataset: Dataset) -> dict[str, Any]:
         "nms": loaded.detector.nms,
         "image_size": loaded.detector.image_size,
         "runtime": asdict(loaded.detector.runtime),
-        "versions": versions(_PREDICT_WITH),
+        "versions": {"bonefx": bonefx.__version__, **versions(_PREDICT_WITH)},
     }
 
 
@@ -133,15 +132,6 @@ def _detect(loaded: Loaded, model: ModelSpec, image: LabelledImage, image_id: in
         ) from error
     ms = {stage: round(value, 2) for stage, value in stopwatch.ms.items()}
     return {"ms": ms, "rows": to_rows(image_id, detections)}
-
-
-def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Versions of BoneFX and of those that are installed."""
-    versions = {"bonefx": bonefx.__version__}
-    for name in distributions:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
 
 
 def _progress(items: Sequence[T], title: str, done: int = 0) -> tqdm[T]:

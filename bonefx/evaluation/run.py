@@ -10,17 +10,17 @@ import argparse
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bonefx import __version__, provenance
 from bonefx.calibration import Calibration, calibration_of
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import DatasetError, MetricsError
 from bonefx.evaluation import Score, apart, calibration, compare, consensus, failures, publish, report, score
 from bonefx.evaluation.dataset import Dataset
-from bonefx.evaluation.predict import load, predict, say, versions
+from bonefx.evaluation.predict import load, predict, say
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
 from bonefx.evaluation.summary import headline, headlines, markdown_table
 from bonefx.inference import CHOICES
@@ -102,7 +102,11 @@ def _score_foreign(options: argparse.Namespace) -> None:
     name = options.predictions.stem
     detector = {"id": name, "name": name, "method": None, "members": []}
     made = report.build(
-        dataset, score(dataset, results), detector, created=_now(), versions=versions(_SCORE_WITH)
+        dataset,
+        score(dataset, results),
+        detector,
+        created=provenance.now(),
+        versions={"bonefx": __version__, **provenance.versions(_SCORE_WITH)},
     )
     print(f"{markdown_table([made])}\n{headline(made)}")
     if options.report:
@@ -183,8 +187,8 @@ def _score_stored(
         reports[CHOICES[model_id].metrics_filename(settings)] = report.build(
             dataset,
             mine.score,
-            **{**mine.facts, "versions": {**mine.facts["versions"], **versions(_SCORE_WITH)}},
-            created=_now(),
+            **{**mine.facts, "versions": {**mine.facts["versions"], **provenance.versions(_SCORE_WITH)}},
+            created=provenance.now(),
             comparisons=comparisons,
             calibration=_calibrated(model_id, measured, dataset),
             home=_apart(mine, home.get(model_id)),
@@ -282,7 +286,3 @@ def _write(made: report.Report, path: Path) -> report.Report:
     path.parent.mkdir(parents=True, exist_ok=True)
     report.write(made, path)
     return made
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -34,7 +34,6 @@ BONES: dict[str, tuple[float, float]] = {
     "ribs": (0.8, 0.25),
 }
 HAND = (*CARPALS, *_HAND)
-FINGERS = tuple(name for name in _HAND if name.endswith("ph"))
 
 
 @dataclass(frozen=True, eq=False)

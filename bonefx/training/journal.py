@@ -7,7 +7,6 @@ over some steps again; the later line of a step replaces the earlier.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -15,11 +14,11 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import bonefx
+from bonefx import provenance
 from bonefx.detectors.base import processor_name
 from bonefx.errors import RequestError
 from bonefx.files import whole
@@ -62,10 +61,14 @@ class Journal:
         self._started = time.monotonic()
         part = {
             "command": shlex.join(["python", "-m", "bonefx", *sys.argv[1:]]),
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "started": provenance.now(),
             "seconds": 0.0,
             "from_step": None,
-            "versions": versions(),
+            "versions": {
+                "python": platform.python_version(),
+                "bonefx": bonefx.__version__,
+                **provenance.versions(_LIBRARIES),
+            },
             "hardware": hardware(device),
         }
         self._record = {**identity, "finished": False, "parts": [*before.get("parts", []), part], "files": []}
@@ -127,17 +130,6 @@ def describe(file: Path) -> dict[str, Any]:
     """Name, size in bytes and SHA-256 of a file."""
     content = file.read_bytes()
     return {"file": file.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, BoneFX and of the libraries that take part."""
-    found = {"python": platform.python_version(), "bonefx": bonefx.__version__}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def hardware(device: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from bonefx.detections import Detections
 from bonefx.detectors import MODELS, Registry
 from bonefx.detectors.base import Runtime
 from bonefx.errors import BoneFXError
+from bonefx.files import replaced
 from bonefx.hub import Weights
 from bonefx.inference import Outcome
 from bonefx.settings import Settings, packaged
@@ -173,13 +174,10 @@ def _bundled() -> dict[tuple[str, str], Outcome]:
 
 def _write(path: Path, record: dict[str, Any]) -> None:
     """Whole or not at all; what cannot be written is not kept."""
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-            json.dump(record, file)
-        os.replace(file.name, path)
-    except OSError:
-        return
+        with replaced(path) as beside:
+            beside.write_text(json.dumps(record), encoding="utf-8")
 
 
 # --- the command -------------------------------------------------------------------------------------------

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bonefx import __version__
+from bonefx import __version__, provenance
 from bonefx.detectors import MODELS
 from bonefx.errors import DatasetError, RequestError
 from bonefx.evaluation import Score, compare, report, score
@@ -64,7 +63,7 @@ def score_file(path: Path, kept: Store, wanted: Mapping[str, Report]) -> Iterato
         dataset,
         scored,
         {"id": "brought", "name": f"Yours ({path.stem[:40]})", "method": None, "members": []},
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=provenance.now(),
         versions={"bonefx": __version__},
         comparisons=comparisons,
         notes=["Predictions that a visitor brought."],

@@ -455,7 +455,7 @@ def test_nothing_is_cut_off_tiny_or_wrong_for_axe(folder, open_tab, theme, width
             })"""
         )
         assert min(size for size, *_ in seen) >= 13
-        assert all(scrolls or 0 <= left and right <= width for _, left, right, scrolls in seen)
+        assert all(scrolls or (left >= 0 and right <= width) for _, left, right, scrolls in seen)
 
 
 def test_without_ground_truth_it_says_how_to_score(tmp_path, open_tab):
