@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -53,11 +54,14 @@ def detect(image: str | Path | np.ndarray, model: str = "yolo", threshold: float
     return Result(outcome.to_result(threshold), radiograph)
 
 
-def compare(image: str | Path | np.ndarray, threshold: float = 0.25) -> Comparison:
+def compare(
+    image: str | Path | np.ndarray, threshold: float = 0.25, pair: Sequence[str] | None = None
+) -> Comparison:
     """Detect fractures in one radiograph with every model, side by side.
 
     Args:
         image, threshold: as `detect` takes them.
+        pair: names of the two models whose agreement is told; None: the first two.
 
     Returns:
         What `/compare` answers too, a dict: `results` with one result a model, and `agreement` with which
@@ -77,7 +81,7 @@ def compare(image: str | Path | np.ndarray, threshold: float = 0.25) -> Comparis
     answer = {
         "schema_version": inference.SCHEMA_VERSION,
         "results": [Result(outcome.to_result(threshold), radiograph) for outcome in outcomes],
-        "agreement": inference.agreement_of(outcomes, [threshold] * len(outcomes)),
+        "agreement": inference.agreement_of(outcomes, [threshold] * len(outcomes), inference.pair_of(pair)),
     }
     return Comparison(answer, radiograph)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bonefx.detectors import MODELS
 from bonefx.fusion import BEST_OF_EACH, IOU, RULE
+from bonefx.looks import Look
 from bonefx.settings import Settings
 
 
@@ -15,20 +15,24 @@ class Consensus:
     """A result that is derived from those of other models.
 
     Attributes:
-        id, name, summary, metrics_filename: as of `bonefx.detectors.ModelSpec`.
+        id, name, summary, look: as of `bonefx.detectors.ModelSpec`.
         method: all that was chosen, in words that metrics files repeat; other words, other figures.
     """
 
     id: str
     name: str
     summary: str
+    look: Look
     method: str
-    metrics_filename: Callable[[Settings], str]
 
     @property
     def members(self) -> tuple[str, ...]:
         """Ids of the models that it is made of, in the order in which they are fused: all."""
         return tuple(MODELS)
+
+    def metrics_file(self, settings: Settings) -> str:
+        """Its metrics file in the metrics repository: always the same, for it has no weights to choose."""
+        return "metrics_consensus.json"
 
 
 CONSENSUS = Consensus(
@@ -36,6 +40,6 @@ CONSENSUS = Consensus(
     name="Consensus",
     summary="All models' boxes, fused: boxes on one place become one, and what one model alone found counts "
     f"less ({RULE} of the calibrated scores).",
+    look=Look("C", "#C050FF", "crossed", "14 4 3 4", "M0-6 6 5-6 5Z"),
     method=f"{RULE}, calibrated scores, IoU {IOU:g}, best {BEST_OF_EACH} of each model",
-    metrics_filename=lambda settings: "metrics_consensus.json",
 )

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="an image, a folder of images, or a ZIP archive"
     )
-    parser.add_argument("--model", choices=[*CHOICES, "both"], default="both")
+    parser.add_argument("--model", choices=[*CHOICES, "all"], default="all")
     parser.add_argument("--threshold", type=_threshold, default=DEFAULT_THRESHOLD, help="lowest score shown")
     parser.add_argument("--json", action="store_true", help="print a list of results")
     parser.add_argument(
@@ -160,7 +160,7 @@ def _run_archive(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> list[str]:
-    return list(MODELS) if options.model == "both" else [options.model]
+    return list(MODELS) if options.model == "all" else [options.model]
 
 
 def _tell(words: str) -> None:

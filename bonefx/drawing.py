@@ -1,80 +1,81 @@
-"""Boxes drawn on a picture, for the image that a person exports."""
+"""Marks drawn on a picture, as on the page: the viewer's lines and labels, at the image's full size."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bonefx.detections import Detections
-
-MODEL_STYLES: dict[str, dict[str, str]] = {
-    "faster-rcnn": {"color": "#E69F00", "style": "solid"},
-    "yolo": {"color": "#56B4E9", "style": "dashed"},
-    "consensus": {"color": "#C050FF", "style": "dash-dot"},
-    "ground truth": {"color": "#E6FFF4", "style": "dotted"},
-}
-"""How each kind of box is drawn, here and on the page: any two colours stay 25 CIELAB units apart for
-red-, green- and blue-blind people, and the line's style says it again."""
-
-_DASHES = {"solid": None, "dashed": (6, 4), "dotted": (1.5, 2.5), "dash-dot": (7, 6)}
-"""Drawn and left out, in line widths."""
-_DOTS = {"dash-dot": 2}
-"""Drawn in the middle of what is left out, in line widths."""
+DARK, LIGHT = "#06070a", "#ffffff"
+_LEGIBLE = 900  # pixels on the long side; a smaller picture is enlarged, as labels would cover it
+_GAP = 4  # pixels between two panes
 _PLAIN = str.maketrans({"≥": ">=", "≤": "<=", "–": "-", "—": "-", "−": "-", "×": "x", "→": "->", "•": "·"})
-_DARK, _LIGHT = "#101010", "#F4F4F4"
-_LEGIBLE = 640  # pixels on the long side; a smaller picture is enlarged, as no text would fit
+
+Box = tuple[float, float, float, float]
+Place = tuple[int, int, int, int]  # left, top, right, bottom
 
 
-def annotate(
-    rgb: np.ndarray,
-    detections: Detections,
-    title: str | None = None,
-    color: str = MODEL_STYLES["faster-rcnn"]["color"],
-    style: str = "solid",
-    ground_truth: Iterable[tuple[Sequence[float], str]] | None = None,
-    caption: Sequence[str] = (),
-) -> Image.Image:
-    """Draw boxes with label and score; lines and text grow with the picture.
+@dataclass(frozen=True)
+class Mark:
+    """One outline, or those of several boxes on one place, and its label.
+
+    Attributes:
+        boxes: x1, y1, x2, y2 in pixels of the image.
+        text: the label, in signs that Pillow's own font has; empty for none.
+        color: `#RRGGBB`.
+        line: "brackets", "double", "crossed", "plain", "slashed" or "dotted", as in `static/viewer/marks.js`.
+        dashed: whether it is a weaker mark.
+        faint: whether a stronger mark on the same place stands for it.
+    """
+
+    boxes: tuple[Box, ...]
+    text: str
+    color: str
+    line: str
+    dashed: bool = False
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One view of the image: a line above it, if there are words for one, and its marks, the best first."""
+
+    title: str
+    marks: tuple[Mark, ...]
+
+
+def draw(rgb: np.ndarray, panes: Sequence[Pane], caption: Sequence[str]) -> Image.Image:
+    """The panes side by side, and the caption below them.
 
     Args:
-        rgb: uint8 (h, w, 3).
-        detections: in pixels of `rgb`; those of the highest scores are drawn last.
-        title: one line above the picture.
-        color, style: `#RRGGBB`, and "solid", "dashed", "dotted" or "dash-dot": see `MODEL_STYLES`.
-        ground_truth: boxes x1, y1, x2, y2 in pixels of `rgb`, each with its label.
-        caption: lines below the picture, wrapped to its width.
-
-    Returns:
-        An RGB image. A picture under 640 px is enlarged by a whole factor; title and caption are added
-        above and below, so they hide nothing.
+        rgb: uint8 (h, w, 3), the image.
+        panes: at least one.
+        caption: lines, wrapped to the width.
     """
     height, width = rgb.shape[:2]
-    factor = max(1, -(-_LEGIBLE // max(width, height)))
-    picture = Image.fromarray(rgb)
-    if factor > 1:
-        picture = picture.resize((width * factor, height * factor), Image.Resampling.BICUBIC)
-    size = max(12, round(max(picture.size) / 50))
-    font = ImageFont.load_default(size)
-    line = max(2, round(size / 7))
-
-    draw = ImageDraw.Draw(picture)
-    marked = [
-        (box, f"ground truth: {label}", MODEL_STYLES["ground truth"]) for box, label in ground_truth or ()
+    factor = max(1, math.ceil(_LEGIBLE / max(width, height)))
+    size = (width * factor, height * factor)
+    picture = Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)
+    font = ImageFont.load_default(max(13, round(max(size) / 60)))
+    drawn = [
+        _framed(_pane(picture.copy(), pane.marks, factor, font), [pane.title] if pane.title else [], [], font)
+        for pane in panes
     ]
-    found = zip(detections.boxes, detections.labels, detections.scores, strict=True)
-    marked += [
-        (box, f"{label} {score:.2f}", {"color": color, "style": style}) for box, label, score in found
-    ][::-1]
-    for box, _, look in marked:
-        _box(draw, np.asarray(box) * factor, line, **look)
-    for box, text, look in marked:
-        _label(draw, np.asarray(box) * factor, text, font, look["color"])
-    return framed(picture, [title] if title else [], caption, font)
+    sheet = Image.new(
+        "RGB",
+        (sum(each.width for each in drawn) + _GAP * (len(drawn) - 1), max(each.height for each in drawn)),
+        DARK,
+    )
+    left = 0
+    for each in drawn:
+        sheet.paste(each, (left, 0))
+        left += each.width + _GAP
+    return _framed(sheet, [], caption, font)
 
 
 def thumbnail(rgb: np.ndarray, size: int) -> Image.Image:
@@ -88,56 +89,135 @@ def thumbnail(rgb: np.ndarray, size: int) -> Image.Image:
     return image
 
 
-def _box(draw: ImageDraw.ImageDraw, box: np.ndarray, line: int, color: str, style: str) -> None:
-    """An outline inside the picture, on a dark one so that it shows on white as well."""
-    width, height = draw.im.size
-    x1, x2 = np.clip(np.rint(box[[0, 2]]), 0, width - 1).astype(int).tolist()
-    y1, y2 = np.clip(np.rint(box[[1, 3]]), 0, height - 1).astype(int).tolist()
-    draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_DARK, width=line + 2)
-    dash = _DASHES[style]
-    if dash is None:
-        draw.rectangle((x1, y1, x2, y2), outline=color, width=line)
-        return
-    dot = _DOTS.get(style, 0) * line
-    for start, end in _pieces(x1, x2, dash, line, dot):
-        draw.rectangle((start, y1, end, min(y1 + line - 1, y2)), fill=color)
-        draw.rectangle((start, max(y2 - line + 1, y1), end, y2), fill=color)
-    for start, end in _pieces(y1, y2, dash, line, dot):
-        draw.rectangle((x1, start, min(x1 + line - 1, x2), end), fill=color)
-        draw.rectangle((max(x2 - line + 1, x1), start, x2, end), fill=color)
+def _pane(
+    picture: Image.Image, marks: Sequence[Mark], factor: int, font: ImageFont.FreeTypeFont
+) -> Image.Image:
+    canvas = ImageDraw.Draw(picture)
+    unit = max(1, round(font.size / 9))  # what is one pixel on the screen
+    scaled = [[tuple(round(v * factor) for v in box) for box in mark.boxes] for mark in marks]
+    for mark, boxes in reversed(list(zip(marks, scaled, strict=True))):
+        for box in boxes:
+            _outline(canvas, box, mark, unit)
+    taken: list[Place] = []
+    around = [_around(boxes) for boxes in scaled]
+    for mark, box in zip(marks, around, strict=True):
+        if mark.text:
+            place = free_place(canvas.im.size, box, mark.text, font, taken, around)
+            taken.append(place)
+            _label(canvas, place, mark, font, unit)
+    return picture
 
 
-def _pieces(
-    start: int, end: int, dash: tuple[float, float], line: int, dot: int = 0
-) -> Iterator[tuple[int, int]]:
-    """The drawn stretches of one side: both corners, and between two dashes a dot of this length."""
-    on, off = (max(1, round(part * line)) for part in dash)
-    count = max(1, round((end - start + 1 - on) / (on + off)))
-    places = np.rint(np.linspace(start, max(start, end - on + 1), count + 1)).astype(int).tolist()
-    for place in places:
-        yield place, min(place + on - 1, end)
-    for place, following in pairwise(places):
-        if dot and following - place - on >= 2 * dot:
-            middle = (place + on + following - dot) // 2
-            yield middle, middle + dot - 1
+def _outline(canvas: ImageDraw.ImageDraw, box: Place, mark: Mark, unit: int) -> None:
+    """The strokes of a mark: on dark ones, so that they show on any ground."""
+    x1, y1, x2, y2 = box
+    double = mark.line == "double" and not mark.faint
+    layers = [(5 if double else 1 if mark.faint else 2, mark.color, mark.dashed or mark.line == "dotted")]
+    if double:
+        layers.append((1.5, DARK, mark.dashed))
+    elif not mark.faint:
+        layers.insert(0, (4, DARK, False))
+    for width, color, dashed in layers:
+        for segment in _strokes(box, mark.line):
+            _stroke(canvas, segment, max(1, round(width * unit)), color, dashed, unit)
+    if mark.line == "brackets" and not mark.faint:
+        arm = min(x2 - x1, y2 - y1) // 5
+        for x, towards in ((x1, 1), (x2, -1)):
+            for y, down in ((y1, 1), (y2, -1)):
+                _stroke(canvas, (x, y, x + towards * arm, y), 4 * unit, mark.color)
+                _stroke(canvas, (x, y, x, y + down * arm), 4 * unit, mark.color)
+
+
+def _strokes(box: Place, line: str) -> Iterator[Place]:
+    """The straight lines of an outline."""
+    x1, y1, x2, y2 = box
+    past = min(x2 - x1, y2 - y1) // 10 if line == "crossed" else 0
+    yield x1 - past, y1, x2 + past, y1
+    yield x1 - past, y2, x2 + past, y2
+    yield x1, y1 - past, x1, y2 + past
+    yield x2, y1 - past, x2, y2 + past
+    if line == "slashed":
+        arm = min(x2 - x1, y2 - y1) // 3
+        yield x2 - arm, y1, x2, y1 + arm
+
+
+def _stroke(
+    canvas: ImageDraw.ImageDraw, line: Place, width: int, color: str, dashed: bool = False, unit: int = 1
+) -> None:
+    x1, y1, x2, y2 = line
+    length = math.hypot(x2 - x1, y2 - y1)
+    on, off = (9 * unit, 6 * unit) if dashed else (length, 0)
+    at = 0.0
+    while at < max(length, 1):
+        ends = [(at / max(length, 1)), min((at + on) / max(length, 1), 1.0)]
+        points = [(round(x1 + (x2 - x1) * t), round(y1 + (y2 - y1) * t)) for t in ends]
+        canvas.line(points, fill=color, width=width)
+        at += max(on + off, 1)
+
+
+def _around(boxes: Sequence[Place]) -> Place:
+    columns = list(zip(*boxes, strict=True))
+    return min(columns[0]), min(columns[1]), max(columns[2]), max(columns[3])
+
+
+def free_place(
+    size: tuple[int, int],
+    box: Place,
+    text: str,
+    font: ImageFont.FreeTypeFont,
+    taken: Sequence[Place],
+    boxes: Sequence[Place],
+) -> Place:
+    """Where a label is clear of the others: beside its box, clear of all if it can be, else anywhere."""
+    pad = round(font.size / 4)
+    w, h = math.ceil(font.getlength(text)) + 2 * pad, round(font.size) + 2 * pad
+    x1, y1, x2, y2 = box
+    gap = pad + 2
+    options = [(x, y) for x in (x1, x2 - w) for y in (y1 - h - gap, y2 + gap)]
+    options += [(x, y) for y in (y1, y2 - h) for x in (x2 + gap, x1 - w - gap)]
+    for step in range(1, 7):
+        far = step * (h + 2)
+        options += [
+            (x1, y1 - h - gap - far),
+            (x1, y2 + gap + far),
+            (x2 + gap, y1 + far),
+            (x1 - w - gap, y1 + far),
+        ]
+    rows = [(x, y) for y in range(0, max(size[1] - h, 1), h + 2) for x in (0, max(size[0] - w, 0))]
+    places = np.array([(x, y, x + w, y + h) for x, y in [*options, *rows]])
+    inside = places[(places[:, :2] >= 0).all(1) & (places[:, 2:] <= size).all(1)]
+    if len(inside) == 0:
+        return 0, 0, w, h
+    clear = inside[~_meets_any(inside, taken)]
+    area = (x2 - x1) * (y2 - y1)
+    not_larger = [each for each in boxes if (each[2] - each[0]) * (each[3] - each[1]) <= area]
+    for obstacles in (boxes, not_larger, ()):
+        free = clear[~_meets_any(clear, obstacles)]
+        if len(free):
+            return tuple(free[0].tolist())
+    return tuple(inside[0].tolist())
+
+
+def _meets_any(places: np.ndarray, others: Sequence[Place]) -> np.ndarray:
+    """Which of the places (n, 4) overlap one of the others: bool (n,)."""
+    a, b = places[:, None], np.array(others, int).reshape(1, -1, 4)
+    return ((a[..., :2] < b[..., 2:]) & (b[..., :2] < a[..., 2:])).all(2).any(1)
 
 
 def _label(
-    draw: ImageDraw.ImageDraw, box: np.ndarray, text: str, font: ImageFont.FreeTypeFont, color: str
+    canvas: ImageDraw.ImageDraw, place: Place, mark: Mark, font: ImageFont.FreeTypeFont, unit: int
 ) -> None:
-    """Text on a plate of the box's colour: above the box, or in it where there is no room."""
-    pad = max(2, round(font.size / 5))
-    width = round(font.getlength(text)) + 2 * pad
-    height = round(font.size) + 2 * pad
-    x = max(0, min(round(box[0]), draw.im.size[0] - width))
-    y = round(box[1]) - height
-    if y < 0:
-        y = max(0, min(round(box[1]), draw.im.size[1] - height))
-    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
-    draw.text((x + pad, y + height / 2), text, fill=_DARK, font=font, anchor="lm")
+    """A plate of the mark's colour, or a dark one for what is dashed."""
+    weak = mark.dashed or mark.line == "dotted"
+    right, bottom = place[2] - 1, place[3] - 1
+    canvas.rectangle((place[0], place[1], right, bottom), fill=DARK if weak else mark.color)
+    if weak:
+        canvas.rectangle((place[0], place[1], right, bottom), outline=mark.color, width=unit)
+    middle = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
+    canvas.text(middle, mark.text, fill=LIGHT if weak else DARK, font=font, anchor="mm")
 
 
-def framed(
+def _framed(
     picture: Image.Image, above: Sequence[str], below: Sequence[str], font: ImageFont.FreeTypeFont
 ) -> Image.Image:
     """The picture between strips of text; a narrow one gets a margin, so that words fit.
@@ -153,13 +233,13 @@ def framed(
         [part for line in lines for part in _wrapped(line, font, width - 2 * pad)] for lines in (above, below)
     ]
     heights = [len(lines) * row + 2 * pad if lines else 0 for lines in strips]
-    framed = Image.new("RGB", (width, picture.height + sum(heights)), _DARK)
-    framed.paste(picture, (0, heights[0]))
-    draw = ImageDraw.Draw(framed)
+    sheet = Image.new("RGB", (width, picture.height + sum(heights)), DARK)
+    sheet.paste(picture, (0, heights[0]))
+    draw = ImageDraw.Draw(sheet)
     for lines, top in zip(strips, (0, heights[0] + picture.height), strict=True):
         for number, text in enumerate(lines):
-            draw.text((pad, top + pad + (number + 0.5) * row), text, fill=_LIGHT, font=font, anchor="lm")
-    return framed
+            draw.text((pad, top + pad + (number + 0.5) * row), text, fill=LIGHT, font=font, anchor="lm")
+    return sheet
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

@@ -10,15 +10,15 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from bonefx.detections import Detections
-from bonefx.drawing import MODEL_STYLES, annotate
+from bonefx.drawing import Mark, Pane, draw
 from bonefx.images import Radiograph
+from bonefx.inference import CHOICES
+from bonefx.marks import marks_of
 from bonefx.settings import NOTICE
 
 Result = dict[str, Any]
@@ -63,22 +63,19 @@ def to_csv(results: Iterable[Result]) -> str:
 
 
 def annotated(radiograph: Radiograph, results: Sequence[Result]) -> Image.Image:
-    """The picture with each model's boxes in its own style, and below it what made them, and the notice.
+    """The picture with each model's marks in its own look, and below it what made them, and the notice.
 
     Args:
         radiograph: the image that the results are of.
-        results: one a model, each drawn over those before.
+        results: one a model; where marks meet, those of the first lie on top.
     """
-    # The first call enlarges a small picture; from then on a pixel of the image is `factor` pixels.
-    picture = annotate(radiograph.rgb, Detections.empty())
-    factor = picture.width // radiograph.width
+    marks: list[Mark] = []
     for result in results:
         found = Detections.from_records(result.get("detections", ()))
-        look = MODEL_STYLES[result["model"]]
-        picture = annotate(np.asarray(picture), replace(found, boxes=found.boxes * factor), **look)
+        marks += marks_of(found, CHOICES[result["model"]].look)
     size = f"{radiograph.width} x {radiograph.height} pixels"
     lines = [f"{radiograph.name}, {size}", *map(_in_words, results), NOTICE]
-    return annotate(np.asarray(picture), Detections.empty(), caption=lines)
+    return draw(radiograph.rgb, [Pane("", tuple(marks))], lines)
 
 
 def weights_in_words(result: Result) -> str:
@@ -96,8 +93,8 @@ def _in_words(result: Result) -> str:
     count = len(result["detections"])
     found = f"{count} detection{'s' * (count != 1)}" if count else "no detection"
     return (
-        f"{model} ({MODEL_STYLES[model]['style']} lines): {found} with a score of {result['threshold']:.3g} "
-        f"or more; weights {weights_in_words(result)}"
+        f"{CHOICES[model].look.tag}, {model}: {found} with a score of {result['threshold']:.3g} or more; "
+        f"weights {weights_in_words(result)}"
     )
 
 

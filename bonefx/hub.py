@@ -143,6 +143,7 @@ class WeightSources:
         bundled: str,
         progress: OnProgress = ignore,
         wanted: Mapping[str, str] | None = None,
+        with_config: bool = False,
     ) -> Iterator[Weights | SourceProblem]:
         """The weight files to try, best source first, each looked for only when it is asked for.
 
@@ -154,6 +155,7 @@ class WeightSources:
             bundled: name among the bundled demo weights.
             progress: called in this thread; what it raises ends a download and comes out here.
             wanted: small files of which the Hub must have one for its weights to count, each with the reason.
+            with_config: whether a YAML file of the same name is fetched too, if the Hub has one.
         """
         now = self._clock()
         with self._lock:
@@ -165,7 +167,8 @@ class WeightSources:
         local = self._settings.weights_dir / filename
         if _is_there(local):
             yield self._from_folder(filename, "local", local)
-        yield from self._from_hub(filename, progress, wanted or {})
+        beside = str(Path(filename).with_suffix(".yaml")) if with_config else None
+        yield from self._from_hub(filename, beside, progress, wanted or {})
         yield self._from_folder(filename, "bundled", packaged("bundled") / bundled)
 
     def reject(self, filename: str, weights: Weights, reason: str) -> SourceProblem:
@@ -193,7 +196,7 @@ class WeightSources:
             return self._remember(filename, source, str(error), cache=False)
 
     def _from_hub(
-        self, filename: str, progress: OnProgress, wanted: Mapping[str, str]
+        self, filename: str, beside: str | None, progress: OnProgress, wanted: Mapping[str, str]
     ) -> Iterator[Weights | SourceProblem]:
         failure = self._failures.get((filename, "hub"))
         if failure and not failure.cache:
@@ -202,8 +205,6 @@ class WeightSources:
         unasked = None if self._settings.hub else _SWITCHED_OFF
         if failure:
             unasked = failure.reason
-        # Only a Detectron2 checkpoint leaves settings to a file beside it.
-        beside = str(Path(filename).with_suffix(".yaml")) if filename.endswith(".pth") else None
         try:
             if not unasked:
                 self._check_wanted(wanted)

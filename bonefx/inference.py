@@ -15,7 +15,7 @@ from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS, Consensus
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
-from bonefx.detectors.base import Runtime, Stopwatch
+from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch
 from bonefx.errors import BoneFXError, RequestError, log_frames, quoted
 from bonefx.fusion import fuse
 from bonefx.hub_client import Progress
@@ -159,11 +159,40 @@ def run(
     return tuple(outcomes[model_id] for model_id in model_ids)
 
 
-def agreement_of(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> dict[str, Any] | None:
-    """Where the first two models agree, each above its own threshold; None after a failure."""
-    pairs = zip(outcomes, thresholds, strict=True)
-    shown = [(o.model, o.detections.above(level)) for o, level in pairs if o.detections is not None]
-    return agreement.to_record(*shown[0], *shown[1]) if len(shown) >= 2 else None
+def pair_of(names: Any) -> tuple[str, str]:
+    """The ids of the two models that are compared.
+
+    Args:
+        names: two names in upper or lower case; None: the first two models.
+
+    Raises:
+        RequestError: these are not two models.
+    """
+    if names is None:
+        first, second, *_ = MODELS
+        return first, second
+    ids = tuple(map(check_model, names)) if isinstance(names, (list, tuple)) else ()
+    if len(ids) != 2 or ids[0] == ids[1] or not set(ids) <= MODELS.keys():
+        raise RequestError(f"Only two different models can be compared, of {', '.join(MODELS)}.")
+    return ids
+
+
+def agreement_of(
+    outcomes: Sequence[Outcome], thresholds: Sequence[float], pair: Sequence[str]
+) -> dict[str, Any] | None:
+    """Where two models agree, each above its own threshold; None after a failure of one.
+
+    Args:
+        outcomes: of all models on one image.
+        thresholds: the score from which the detections of each count.
+        pair: ids of the two.
+    """
+    levels = {each.model: level for each, level in zip(outcomes, thresholds, strict=True)}
+    found = {each.model: each.detections for each in outcomes if each.detections is not None}
+    if not all(model_id in found for model_id in pair):
+        return None
+    first, second = ((model_id, found[model_id].above(levels[model_id])) for model_id in pair)
+    return agreement.to_record(*first, *second)
 
 
 def consensus_of(members: Sequence[Outcome], image_notes: tuple[str, ...] = ()) -> Outcome:
@@ -216,7 +245,7 @@ def _fused(members: Sequence[Outcome], image_notes: int) -> dict[str, Any]:
     for member in members:
         stopwatch.add(member.model, member.timings_ms["total"])
     with stopwatch("fusion"):
-        values["detections"] = fuse([member.detections for member in members], calibrations)
+        values["detections"] = fuse([member.detections for member in members], calibrations)[:MAX_DETECTIONS]
     return {**values, "timings_ms": {**stopwatch.ms, "total": sum(stopwatch.ms.values())}}
 
 

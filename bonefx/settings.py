@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bonefx.errors import SettingsError, quoted
@@ -38,11 +38,12 @@ class Settings:
 
     Attributes:
         repo_id: Hub model repo of the weights (`HF_REPO_ID`).
-        filename_frcnn, filename_yolo: weight files in it (`HF_FILENAME_FRCNN`, `HF_FILENAME_YOLO`).
+        weights_files: weight files in it that are not called as in `bonefx.detectors.MODELS`, by the end of
+            the variable's name (`HF_FILENAME_FRCNN`, `HF_FILENAME_YOLO`).
         revision: commit, tag or branch of the weights (`BONEFX_REVISION`); None is the newest.
         metrics_repo_id: Hub repo of the metrics (`HF_METRICS_REPO_ID`).
         metrics_repo_type: `dataset` or `model` (`HF_METRICS_REPO_TYPE`).
-        metrics_filename_frcnn, metrics_filename_yolo: files in it.
+        metrics_files: files in it, likewise (`HF_METRICS_FILENAME_FRCNN`, `HF_METRICS_FILENAME_YOLO`).
         token: access token (`HF_TOKEN`, else `HUGGINGFACE_HUB_TOKEN`); never logged.
         endpoint: address of the Hub (`HF_ENDPOINT`).
         hub: whether the Hub may be asked at all (`BONEFX_HUB=off`, or `HF_HUB_OFFLINE=1`).
@@ -57,13 +58,11 @@ class Settings:
     """
 
     repo_id: str = DEFAULT_REPO
-    filename_frcnn: str = "model_final_frcnn.pth"
-    filename_yolo: str = "best_yolo26m_640.pt"
+    weights_files: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None
     metrics_repo_id: str = DEFAULT_REPO
     metrics_repo_type: str = "model"
-    metrics_filename_frcnn: str = "metrics_frcnn.json"
-    metrics_filename_yolo: str = "metrics_yolo.json"
+    metrics_files: Mapping[str, str] = field(default_factory=dict)
     token: str | None = None
     endpoint: str = "https://huggingface.co"
     hub: bool = True
@@ -87,11 +86,14 @@ class Settings:
         def get(name: str, default: str) -> str:
             return environ.get(name, "").strip() or default
 
+        def named(start: str) -> dict[str, str]:
+            found = {name[len(start) :]: get(name, "") for name in environ if name.startswith(start)}
+            return {end: value for end, value in found.items() if value}
+
         metrics_repo_id = get("HF_METRICS_REPO_ID", "")
         return cls(
             repo_id=get("HF_REPO_ID", cls.repo_id),
-            filename_frcnn=get("HF_FILENAME_FRCNN", cls.filename_frcnn),
-            filename_yolo=get("HF_FILENAME_YOLO", cls.filename_yolo),
+            weights_files=named("HF_FILENAME_"),
             revision=get("BONEFX_REVISION", "") or None,
             metrics_repo_id=metrics_repo_id or cls.metrics_repo_id,
             # The default repo is a model repo that holds the metrics too; an owner's own is a data set.
@@ -100,8 +102,7 @@ class Settings:
                 "HF_METRICS_REPO_TYPE",
                 ("dataset", "model"),
             ),
-            metrics_filename_frcnn=get("HF_METRICS_FILENAME_FRCNN", cls.metrics_filename_frcnn),
-            metrics_filename_yolo=get("HF_METRICS_FILENAME_YOLO", cls.metrics_filename_yolo),
+            metrics_files=named("HF_METRICS_FILENAME_"),
             token=get("HF_TOKEN", "") or get("HUGGINGFACE_HUB_TOKEN", "") or None,
             endpoint=get("HF_ENDPOINT", cls.endpoint).rstrip("/"),
             hub=_choice(get("BONEFX_HUB", "on"), "BONEFX_HUB", ("on", "off")) == "on"

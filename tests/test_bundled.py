@@ -27,7 +27,7 @@ def test_together_they_stay_under_35_megabytes():
 @pytest.mark.parametrize("data_set", ["", "FracAtlasUpper"])
 @pytest.mark.parametrize("model_id", MODELS)
 def test_the_packaged_metrics_are_theirs(model_id, data_set):
-    file = packaged("precomputed_metrics") / data_set / MODELS[model_id].metrics_filename(Settings())
+    file = packaged("precomputed_metrics") / data_set / MODELS[model_id].metrics_file(Settings())
     made = report.read(file)
     (member,) = made["detector"]["members"]
     assert member["sha256"] == sha256(model_id)
@@ -48,7 +48,7 @@ def test_the_rule_of_the_consensus_is_the_best_on_the_held_out_images():
 def test_the_card_is_about_this_file_and_these_metrics(model_id):
     model = MODELS[model_id]
     card = (packaged("bundled") / model.bundled).with_suffix(".md").read_text(encoding="utf-8")
-    name = model.metrics_filename(Settings())
+    name = model.metrics_file(Settings())
     both = [report.read(packaged("precomputed_metrics") / name) for name in (name, f"FracAtlasUpper/{name}")]
     assert sha256(model_id) in card
     assert markdown_table(both) in card

@@ -13,8 +13,8 @@ from PIL import ImageColor
 from bonefx import export, images
 from bonefx.detections import Detections
 from bonefx.detectors.base import Runtime
-from bonefx.drawing import MODEL_STYLES, annotate
-from bonefx.inference import Outcome
+from bonefx.drawing import Pane, draw
+from bonefx.inference import CHOICES, Outcome
 from bonefx.settings import NOTICE
 
 BOXES = [[100, 200, 300, 400], [10, 20, 30, 40]]
@@ -64,7 +64,7 @@ def radiograph(height: int = 700, width: int = 800) -> images.Radiograph:
 
 
 def painted(image, model: str) -> np.ndarray:
-    return (np.asarray(image) == ImageColor.getrgb(MODEL_STYLES[model]["color"])).all(axis=2)
+    return (np.asarray(image) == ImageColor.getrgb(CHOICES[model].look.color)).all(axis=2)
 
 
 def test_json_has_the_results_and_the_notice():
@@ -140,24 +140,26 @@ def test_each_model_has_its_own_look_in_the_picture():
         ),
     ]
     image = export.annotated(radiograph(), results)
+    factor = 2  # a small picture is enlarged
     orange, blue = painted(image, "faster-rcnn"), painted(image, "yolo")
-    assert orange[400, 100:301].all()  # solid
-    assert 0.4 < blue[600, 400:701].mean() < 0.8  # dashed
-    assert not orange[:700, 420:].any()
+    assert orange[factor * 400, factor * 100 : factor * 300].all()
+    assert blue[factor * 600, factor * 400 : factor * 700].mean() < 0.1  # two lines, with a dark one between
+    assert blue[factor * 600 - 4 : factor * 600 + 5, factor * 550].sum() > 1
+    assert not orange[: factor * 700, factor * 420 :].any()
 
 
 @pytest.mark.parametrize(
     ("height", "width"),
     [
         (700, 800),
-        (100, 90),  # enlarged sevenfold
+        (100, 90),  # enlarged ninefold
         (20, 3000),
     ],
 )
 def test_words_stand_below_the_picture_and_hide_nothing(height, width):
     nothing = outcome(detections=Detections.empty()).to_result(0.25)
     shown = np.asarray(export.annotated(radiograph(height, width), [nothing]))
-    plain = np.asarray(annotate(radiograph(height, width).rgb, Detections.empty()))
+    plain = np.asarray(draw(radiograph(height, width).rgb, [Pane("", ())], []))
     assert np.array_equal(shown[: plain.shape[0], : plain.shape[1]], plain)
     assert shown.shape[0] > plain.shape[0] + 50
     assert shown[plain.shape[0] :].max() > 200
@@ -166,26 +168,25 @@ def test_words_stand_below_the_picture_and_hide_nothing(height, width):
 def test_boxes_grow_with_a_small_picture():
     small = outcome(width=90, height=100, detections=Detections([[10, 20, 30, 40]], [0.9], [0], ("elbow",)))
     drawn = painted(export.annotated(radiograph(100, 90), [small.to_result(0.25)]), "yolo")
-    down, across = np.nonzero(drawn[140:700])
-    assert (across.min(), down.max() + 140) == (70, 280)
+    down, across = np.nonzero(drawn[190:880])  # below the label, above the words
+    np.testing.assert_allclose((across.min(), across.max(), down.max() + 190), (90, 270, 360), atol=8)
 
 
 def test_the_words_tell_model_weights_threshold_failure_and_notice():
     """The same words give the same picture: the strip of each result is that of its sentence."""
     failed = outcome("faster-rcnn", detections=None, error="No weights could be used.").to_result(0.25)
     image = export.annotated(radiograph(), [outcome().to_result(0.25), failed, consensus()])
-    line = MODEL_STYLES["consensus"]["style"]
     expected = [
         "arm.png, 800 x 700 pixels",
-        "yolo (dashed lines): 1 detection with a score of 0.25 or more; weights yolo.pt (hub, yyyyyyyyyyyy)",
+        "Y, yolo: 1 detection with a score of 0.25 or more; weights yolo.pt (hub, yyyyyyyyyyyy)",
         "faster-rcnn: No weights could be used.",
-        f"consensus ({line} lines): 1 detection with a score of 0.25 or more; weights "
+        "C, consensus: 1 detection with a score of 0.25 or more; weights "
         "faster-rcnn.pt (hub, ffffffffffff) and yolo.pt (hub, yyyyyyyyyyyy)",
         NOTICE,
     ]
-    strip = annotate(radiograph().rgb, Detections.empty(), caption=expected)
+    strip = draw(radiograph().rgb, [Pane("", ())], expected)
     assert image.size == strip.size
-    assert np.array_equal(np.asarray(image)[700:], np.asarray(strip)[700:])
+    assert np.array_equal(np.asarray(image)[1400:], np.asarray(strip)[1400:])
     for nothing in (Detections.empty(), None):
         words = export.annotated(radiograph(), [outcome(detections=nothing, error="x").to_result(0.25)])
         assert words.height < image.height

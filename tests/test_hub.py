@@ -157,7 +157,8 @@ def test_the_config_beside_a_local_file(tmp_path, beside, config):
 )
 def test_the_config_beside_a_file_on_the_hub(hub, settings, bundled, filename, files, config, asked):
     hub.put(REPO, {name: name.encode() for name in files})
-    weights, reasons = first(WeightSources(settings).candidates(filename, bundled))
+    with_config = filename.endswith(".pth")
+    weights, reasons = first(WeightSources(settings).candidates(filename, bundled, with_config=with_config))
     assert (weights.source, reasons) == ("hub", [])
     assert (weights.config and weights.config.name) == config
     assert any(request.endswith(".yaml") for request in hub.requests) == asked
@@ -166,7 +167,7 @@ def test_the_config_beside_a_file_on_the_hub(hub, settings, bundled, filename, f
 def test_a_config_that_cannot_be_read_is_a_failure_of_the_hub(hub, settings, bundled):
     hub.put(REPO, {"model.pth": CONTENT, "model.yaml": b"MODEL:"})
     hub.trouble(trouble.answer(500), on=".*yaml")
-    weights, reasons = first(WeightSources(settings).candidates("model.pth", bundled))
+    weights, reasons = first(WeightSources(settings).candidates("model.pth", bundled, with_config=True))
     assert (weights.source, reasons) == ("bundled", ["The Hub has a fault of its own (500)."])
 
 
@@ -372,7 +373,8 @@ def test_eight_at_once_all_get_the_whole_file(hub, settings, bundled):
     hub.put(REPO, {"model.pth": CONTENT, "model.yaml": b"MODEL:"})
     weights = WeightSources(settings)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: first(weights.candidates("model.pth", bundled)), range(8)))
+        asked = [weights.candidates("model.pth", bundled, with_config=True) for _ in range(8)]
+        found = list(pool.map(first, asked))
     assert {(w.source, w.path.read_bytes() == CONTENT, w.config.name) for w, _ in found} == {
         ("hub", True, "model.yaml")
     }
@@ -394,7 +396,7 @@ def test_a_failure_is_remembered_for_that_file_then_tried_again(hub, settings, b
     assert not weights.due("best.pt")
     assert first(weights.candidates("best.pt", bundled))[1] == reason
     assert len(hub.requests) == asked
-    assert first(weights.candidates("model.pth", bundled))[0].source == "hub"
+    assert first(weights.candidates("model.pth", bundled, with_config=True))[0].source == "hub"
 
     clock.now += 1
     assert weights.due("best.pt")
@@ -446,9 +448,9 @@ def test_a_pinned_commit_in_the_cache_asks_nothing(hub, settings, bundled):
     sha = hub.put(REPO, {"model.pth": CONTENT, "model.yaml": b"MODEL:"})
     hub.put(REPO, {"model.pth": b"newer"})
     settings = Settings(**{**vars(settings), "revision": sha})
-    first(WeightSources(settings).candidates("model.pth", bundled))
+    first(WeightSources(settings).candidates("model.pth", bundled, with_config=True))
     hub.requests.clear()
-    weights, reasons = first(WeightSources(settings).candidates("model.pth", bundled))
+    weights, reasons = first(WeightSources(settings).candidates("model.pth", bundled, with_config=True))
     assert (weights.revision, weights.config.name, reasons) == (sha, "model.yaml", [])
     assert weights.path.read_bytes() == CONTENT
     assert hub.requests == []
@@ -667,12 +669,12 @@ def test_a_damaged_file_does_not_stand_in_for_a_hub_that_fails(hub, settings, bu
 @pytest.mark.parametrize("reachable", [True, False])
 def test_weights_whose_settings_are_damaged_are_not_used_without_them(hub, settings, bundled, reachable):
     hub.put(REPO, {"model.pth": CONTENT, "model.yaml": b"MODEL:\n" * 1000})
-    weights, _ = first(WeightSources(settings).candidates("model.pth", bundled))
+    weights, _ = first(WeightSources(settings).candidates("model.pth", bundled, with_config=True))
     damage(weights.config.resolve())
     if not reachable:
         hub.close()
     for _ in range(2):
-        again, _ = first(WeightSources(settings).candidates("model.pth", bundled))
+        again, _ = first(WeightSources(settings).candidates("model.pth", bundled, with_config=True))
         assert again.source == ("hub" if reachable else "bundled")
         assert (again.config is not None) == reachable
 

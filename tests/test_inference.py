@@ -18,6 +18,7 @@ from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, ImageError, RequestError, WeightsError
 from bonefx.fusion import fuse
 from bonefx.settings import NOTICE, Settings, packaged
+from tests.loads import load_by
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ class _Breaks:
     ],
 )
 def test_one_models_failure_leaves_the_others_result(radiograph, monkeypatch, load, words):
-    monkeypatch.setitem(detectors.MODELS, "yolo", replace(MODELS["yolo"], load=load))
+    load_by(monkeypatch, "yolo", load)
     rcnn, yolo = inference.run(radiograph, ["faster-rcnn", "yolo"], Registry(Settings(hub=False)))
     assert rcnn.error is None
     assert yolo.detections is None
@@ -205,7 +206,7 @@ def test_a_consensus_of_scores_without_calibration_says_so(registry, radiograph,
     ],
 )
 def test_a_members_failure_is_the_consensus_error(radiograph, monkeypatch, load, words):
-    monkeypatch.setitem(detectors.MODELS, "yolo", replace(MODELS["yolo"], load=load))
+    load_by(monkeypatch, "yolo", load)
     asked = ["consensus", "faster-rcnn"]
     consensus, rcnn = inference.run(radiograph, asked, Registry(Settings(hub=False)))
     assert rcnn.error is None
@@ -222,7 +223,7 @@ def test_choices_are_the_models_then_the_consensus():
         assert choice.id == model_id
         assert choice.name
         assert choice.summary.endswith(".")
-        assert choice.metrics_filename(Settings()).endswith(".json")
+        assert choice.metrics_file(Settings()).endswith(".json")
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.5", True, None])

@@ -14,13 +14,18 @@ import bonefx
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
     ("settings", "labels", "errors", "detections", "looks", "files", "provenance", "quiet", "shutdown"),
-    ("images", "drawing", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
-    ("export", "interchange", "dicom_results"),
+    ("images", "drawing", "marks", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
     ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    ("consensus", "inference", "batch", "notebook", "shards"),
-    ("evaluation.run", "evaluation.predict", "evaluation.consensus", "evaluation.calibration"),
+    ("consensus", "inference", "export", "interchange", "dicom_results", "batch", "notebook", "shards"),
+    (
+        "evaluation.run",
+        "evaluation.predict",
+        "evaluation.consensus",
+        "evaluation.calibration",
+        "evaluation.failures",
+    ),
     ("training", "benchmark", "phantoms", "commands", "detect_command"),
     ("ui", "__main__"),
 )

@@ -17,6 +17,7 @@ from bonefx.errors import RequestError, SourceError, WeightsError
 from bonefx.hub_client import Progress
 from bonefx.settings import Settings, packaged
 from tests.hub_server import answer
+from tests.loads import load_by
 
 YOLO = packaged("bundled") / MODELS["yolo"].bundled
 FASTER_RCNN = packaged("bundled") / MODELS["faster-rcnn"].bundled
@@ -28,15 +29,14 @@ def settings(hub, tmp_path) -> Settings:
 
 
 def test_eight_simultaneous_first_requests_load_once(hub, settings, monkeypatch):
-    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): YOLO.read_bytes()})
     loads = []
-    real = MODELS["yolo"]
 
     def load(weights, settings):
         loads.append(weights.source)
-        return real.load(weights, settings)
+        return real(weights, settings)
 
-    monkeypatch.setitem(detectors.MODELS, "yolo", replace(real, load=load))
+    real = load_by(monkeypatch, "yolo", load)
     registry, got = Registry(settings), []
     threads = [threading.Thread(target=lambda: got.append(registry.get("yolo"))) for _ in range(8)]
     for thread in threads:
@@ -50,13 +50,13 @@ def test_eight_simultaneous_first_requests_load_once(hub, settings, monkeypatch)
         "source": "hub",
         "repo": "owner/weights",
         "revision": hub.repos["model", "owner/weights"].head,
-        "file": settings.filename_yolo,
+        "file": MODELS["yolo"].weights_file(settings),
         "sha256": got[0].weights.sha256,
     }
 
 
 def test_the_caller_sees_what_it_waits_for(hub, settings):
-    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): YOLO.read_bytes()})
     seen: list[Progress] = []
     Registry(settings).get("yolo", seen.append)
     assert [step.stage for step in seen if step.stage != "downloading"] == ["checking the Hub", "loading"]
@@ -74,7 +74,7 @@ def test_the_caller_sees_what_it_waits_for(hub, settings):
     ],
 )
 def test_a_file_that_is_no_checkpoint_means_the_next_source(hub, settings, content, words):
-    hub.put("owner/weights", {settings.filename_yolo: content})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): content})
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
     assert words in loaded.notes[0]
@@ -92,15 +92,14 @@ def test_a_file_that_is_no_checkpoint_means_the_next_source(hub, settings, conte
     ],
 )
 def test_whatever_a_file_brings_about_means_the_next_source(hub, settings, monkeypatch, error):
-    hub.put("owner/weights", {settings.filename_yolo: b"hostile"})
-    real = MODELS["yolo"]
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): b"hostile"})
 
     def load(weights, settings):
         if weights.source == "hub":
             raise error
-        return real.load(weights, settings)
+        return real(weights, settings)
 
-    monkeypatch.setitem(detectors.MODELS, "yolo", replace(real, load=load))
+    real = load_by(monkeypatch, "yolo", load)
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
     words = "it is none" if isinstance(error, WeightsError) else f"cannot be loaded ({type(error).__name__})"
@@ -108,7 +107,7 @@ def test_whatever_a_file_brings_about_means_the_next_source(hub, settings, monke
 
 
 def test_who_no_longer_waits_is_no_problem_of_the_file(hub, settings, monkeypatch):
-    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): YOLO.read_bytes()})
     registry = Registry(settings)
 
     def leave(step: Progress) -> None:
@@ -144,21 +143,21 @@ def hostile_yolo(path: Path) -> None:
 )
 def test_a_bad_file_of_one_model_takes_no_answer_from_either(tmp_path, make):
     settings = Settings(hub=False, weights_dir=tmp_path)
-    make(tmp_path / settings.filename_yolo)
+    make(tmp_path / MODELS["yolo"].weights_file(settings))
     phantom = images.read(packaged("examples") / "wrist-1.png")
     outcomes = inference.run(
         images.from_array(phantom.rgb[::4, ::4], "arm.png"), [*MODELS], Registry(settings)
     )
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert [outcome.weights["source"] for outcome in outcomes] == ["bundled", "bundled"]
-    assert settings.filename_yolo in outcomes[1].notes[0]
+    assert MODELS["yolo"].weights_file(settings) in outcomes[1].notes[0]
 
 
 def test_a_model_without_any_file_leaves_the_other_its_result(tmp_path, monkeypatch):
     def load(weights, settings):
         raise MemoryError
 
-    monkeypatch.setitem(detectors.MODELS, "faster-rcnn", replace(MODELS["faster-rcnn"], load=load))
+    load_by(monkeypatch, "faster-rcnn", load)
     phantom = images.read(packaged("examples") / "wrist-1.png")
     settings = Settings(hub=False, weights_dir=tmp_path)
     radiograph = images.from_array(phantom.rgb[::4, ::4], "arm.png")
@@ -169,7 +168,7 @@ def test_a_model_without_any_file_leaves_the_other_its_result(tmp_path, monkeypa
 
 
 def test_a_better_source_is_taken_when_it_comes_back(hub, settings):
-    hub.put("owner/weights", {settings.filename_yolo: YOLO.read_bytes()})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): YOLO.read_bytes()})
     hub.trouble(answer(503))
     registry = Registry(settings)
     first = registry.get("yolo")
@@ -184,9 +183,9 @@ def test_a_better_source_is_taken_when_it_comes_back(hub, settings):
 
 
 def test_a_local_file_comes_first(hub, settings):
-    hub.put("owner/weights", {settings.filename_yolo: b"never asked for"})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): b"never asked for"})
     settings.weights_dir.mkdir()
-    shutil.copy(YOLO, settings.weights_dir / settings.filename_yolo)
+    shutil.copy(YOLO, settings.weights_dir / MODELS["yolo"].weights_file(settings))
     assert Registry(settings).get("yolo").weights.source == "local"
     assert hub.requests == []
 

@@ -20,6 +20,14 @@ from bonefx.settings import Settings
         ({}, {"metrics_repo_type": "model"}),  # the default repo holds the metrics itself
         ({"HF_METRICS_REPO_ID": "a/m"}, {"metrics_repo_type": "dataset"}),  # an owner's own
         ({"HF_METRICS_REPO_ID": "a/m", "HF_METRICS_REPO_TYPE": "model"}, {"metrics_repo_type": "model"}),
+        (
+            {
+                "HF_FILENAME_YOLO": " mine.pt ",
+                "HF_FILENAME_FRCNN": " ",
+                "HF_METRICS_FILENAME_FRCNN": "m.json",
+            },
+            {"weights_files": {"YOLO": "mine.pt"}, "metrics_files": {"FRCNN": "m.json"}},
+        ),
         ({"BONEFX_HUB": "off"}, {"hub": False}),
         ({"HF_HUB_OFFLINE": "1"}, {"hub": False}),
         ({"BONEFX_WEIGHTS_DIR": "/x"}, {"weights_dir": Path("/x")}),

@@ -6,14 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
-from bonefx import detectors, images, inference
+from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry, graphs
 from bonefx.detectors.loading import TORCH_COMMAND
 from bonefx.settings import Settings, packaged
+from tests.loads import load_by
 
 BUNDLED = packaged("bundled")
 HEAVY = ("torch", "torchvision", "ultralytics", "nncf", "openvino_telemetry", "gradio")
@@ -86,7 +86,7 @@ def beside(name: str) -> dict[str, bytes]:
 
 
 def test_weights_on_the_hub_without_a_graph_are_not_downloaded(hub, settings, no_torch):
-    hub.put("owner/weights", {settings.filename_yolo: b"x" * 1000})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): b"x" * 1000})
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
     (note,) = loaded.notes
@@ -96,17 +96,17 @@ def test_weights_on_the_hub_without_a_graph_are_not_downloaded(hub, settings, no
 
 
 def test_weights_on_the_hub_with_a_graph_answer(hub, settings, no_torch):
-    stem = settings.filename_yolo.removesuffix(".pt")
+    stem = MODELS["yolo"].weights_file(settings).removesuffix(".pt")
     weights = (BUNDLED / "yolo26n_512.pt").read_bytes()
-    hub.put("owner/weights", {settings.filename_yolo: weights, **beside(stem)})
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): weights, **beside(stem)})
     loaded = Registry(settings).get("yolo")
     assert (loaded.weights.source, loaded.notes) == ("hub", ())
     assert loaded.detector.runtime.engine.startswith("openvino")
 
 
 def test_a_graph_of_other_weights_on_the_hub_is_not_used(hub, settings, no_torch):
-    stem = settings.filename_yolo.removesuffix(".pt")
-    hub.put("owner/weights", {settings.filename_yolo: b"other weights", **beside(stem)})
+    stem = MODELS["yolo"].weights_file(settings).removesuffix(".pt")
+    hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): b"other weights", **beside(stem)})
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
     assert TORCH_COMMAND in loaded.notes[0]
@@ -114,7 +114,7 @@ def test_a_graph_of_other_weights_on_the_hub_is_not_used(hub, settings, no_torch
 
 def test_a_local_file_without_a_graph_is_passed_over_with_the_command(tmp_path, no_torch):
     settings = Settings(hub=False, weights_dir=tmp_path)
-    shutil.copy(BUNDLED / "yolo26n_512.pt", tmp_path / settings.filename_yolo)
+    shutil.copy(BUNDLED / "yolo26n_512.pt", tmp_path / MODELS["yolo"].weights_file(settings))
     loaded = Registry(settings).get("yolo")
     assert loaded.weights.source == "bundled"
     assert any(TORCH_COMMAND in note for note in loaded.notes)
@@ -174,7 +174,7 @@ def test_one_models_failure_on_the_processor_is_its_own(zero_gpu, monkeypatch):
     def fail(weights, settings):
         raise RuntimeError("a traceback that nobody should see")
 
-    monkeypatch.setitem(detectors.MODELS, "yolo", replace(MODELS["yolo"], load=fail))
+    load_by(monkeypatch, "yolo", fail)
     rcnn, yolo = inference.run(
         images.read(packaged("examples") / "wrist-1.png"), ["faster-rcnn", "yolo"], registry
     )

@@ -19,10 +19,13 @@ import numpy as np
 from bonefx import drawing, images, inference, matching
 from bonefx.benchmark.figures import summaries
 from bonefx.detections import Detections
-from bonefx.detectors import Registry
+from bonefx.detectors import MODELS, Registry
 from bonefx.detectors.base import Detector, Stopwatch
+from bonefx.drawing import Pane
 from bonefx.errors import BoneFXError
 from bonefx.labels import CLASSES
+from bonefx.looks import BROUGHT
+from bonefx.marks import marks_of
 from bonefx.settings import Settings
 
 STAGES = ("decode", "preprocess", "network", "postprocess", "detection", "draw", "total")
@@ -115,7 +118,7 @@ def detect(
             with stages("detection"):
                 found = detector.detect(rgb, stopwatch)
             with stages("draw"):
-                drawing.annotate(rgb, found[:DRAWN])
+                drawing.draw(rgb, [Pane("", marks_of(found[:DRAWN], BROUGHT))], ())
         ms = {**stopwatch.ms, **stages.ms}
         rows.append(
             {
@@ -139,7 +142,7 @@ def boxes(registry: Registry, file: str, counts: Sequence[int], repeats: int) ->
         for _ in range(repeats):
             stopwatch = Stopwatch()
             with stopwatch("draw"):
-                drawing.annotate(rgb, ours)
+                drawing.draw(rgb, [Pane("", marks_of(ours, BROUGHT))], ())
             with stopwatch("suppress"):
                 matching.nms(ours.boxes, ours.scores, 0.5, ours.class_ids)
             with stopwatch("match"):
@@ -169,8 +172,8 @@ def write_weights(registry: Registry, folder: str) -> None:
 
     settings = registry.settings
     Path(folder).mkdir(exist_ok=True)
-    weights.write_faster_rcnn(Path(folder) / settings.filename_frcnn)
-    weights.write_yolo(Path(folder) / settings.filename_yolo)
+    weights.write_faster_rcnn(Path(folder) / MODELS["faster-rcnn"].weights_file(settings))
+    weights.write_yolo(Path(folder) / MODELS["yolo"].weights_file(settings))
 
 
 TASKS: dict[str, Callable[..., Any]] = {

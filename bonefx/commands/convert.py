@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from bonefx.detectors.conversion import Pictures
     from bonefx.evaluation.dataset import Dataset
 
-MODULES = {".pth": "bonefx.detectors.faster_rcnn", ".pt": "bonefx.detectors.yolo"}
-"""The model of a weight file, by how its name ends."""
-
 MOST_FOR_CALIBRATION = 100
 """More images take longer and change little; that they are of the same kind as those to come matters more."""
 
@@ -65,15 +62,13 @@ def run(options: argparse.Namespace) -> int:
             missing, or the Hub does not take the files.
     """
     from bonefx import hub
-    from bonefx.detectors import MODELS, graphs
+    from bonefx.detectors import MODELS, graphs, model_of
     from bonefx.detectors.loading import require
     from bonefx.settings import Settings, packaged
 
     settings = Settings.from_env()
     files = options.files or [packaged("bundled") / model.bundled for model in MODELS.values()]
-    for file in files:
-        if file.suffix not in MODULES:
-            raise BoneFXError(f"{file} is no checkpoint: its name must end in {' or '.join(MODULES)}.")
+    models = [model_of(file, settings) for file in files]
     if options.push:
         hub.check_push_beside_weights(settings)
     weights = [hub.local_weights(file) for file in files]
@@ -82,8 +77,8 @@ def run(options: argparse.Namespace) -> int:
 
     pictures = _pictures(options)
     to_publish: dict[str, Path] = {}
-    for file, one in zip(files, weights, strict=True):
-        cards = conversion.beside(import_module(MODULES[file.suffix]), one, pictures, _teller(file))
+    for file, one, model in zip(files, weights, models, strict=True):
+        cards = conversion.beside(import_module(model.module), one, pictures, _teller(file))
         for card in cards:
             print(f"{file.name}: {card.form}, {card.checks}")
             path = graphs.card_path(file.parent, file.stem, card.form)

@@ -106,7 +106,7 @@ def _benchmark(checkout: Path) -> str:
 
 def _card(model: ModelSpec, text: str, checkout: Path) -> str:
     """The card of bundled weights with their figures on each data set, as a table and in its metadata."""
-    name = model.metrics_filename(Settings())
+    name = model.metrics_file(Settings())
     files = [checkout / "precomputed_metrics" / folder / name for folder in ("", ELSEWHERE)]
     made = [report.read(file) for file in files if file.exists()]
     (weights,) = made[0]["detector"]["members"]

@@ -1,6 +1,7 @@
 """The registry of detectors.
 
-A further detector is one module that offers `load(...) -> Detector` and one entry in `MODELS`.
+A further detector is one module (see `bonefx.detectors.loading`) and one entry in `MODELS`;
+CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bonefx.detectors import loading
 from bonefx.detectors.base import Detector
@@ -17,19 +18,10 @@ from bonefx.detectors.turns import Turns
 from bonefx.errors import BoneFXError, RequestError, SourceError, quoted
 from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
+from bonefx.looks import Look
 from bonefx.settings import Settings, packaged
 
 _log = logging.getLogger(__name__)
-
-
-def _load_faster_rcnn(weights: Weights, settings: Settings) -> Detector:
-    if settings.frcnn_engine == "detectron2":  # which no graph is made of
-        settings = replace(settings, runtime="torch")
-    return loading.load("bonefx.detectors.faster_rcnn", weights, settings)
-
-
-def _load_yolo(weights: Weights, settings: Settings) -> Detector:
-    return loading.load("bonefx.detectors.yolo", weights, settings)
 
 
 @dataclass(frozen=True)
@@ -40,19 +32,33 @@ class ModelSpec:
         id: its name in the API and on the command line.
         name: its name for people.
         summary: what kind of model it is, in a sentence for people.
-        filename: weight file at the local and Hub sources, by the settings.
-        metrics_filename: its metrics file, likewise.
+        look: of its boxes and curves; no other model's has its letter, colour, line, dash or mark.
+        module: the module that makes it a detector, with what `bonefx.detectors.loading` asks of it.
+        weights: weight file at the local and Hub sources, unless `HF_FILENAME_<variable>` names another.
+        metrics: its metrics file, unless `HF_METRICS_FILENAME_<variable>` names another.
+        variable: the end of these variables' names.
         bundled: weight file that travels with the code.
-        load: makes the detector; imports its framework no earlier than that.
+        has_config: whether a YAML file of the same name lies beside its weights.
     """
 
     id: str
     name: str
     summary: str
-    filename: Callable[[Settings], str]
-    metrics_filename: Callable[[Settings], str]
+    look: Look
+    module: str
+    weights: str
+    metrics: str
+    variable: str
     bundled: str
-    load: Callable[[Weights, Settings], Detector]
+    has_config: bool = False
+
+    def weights_file(self, settings: Settings) -> str:
+        """Its weight file's name at the local and Hub sources."""
+        return settings.weights_files.get(self.variable, self.weights)
+
+    def metrics_file(self, settings: Settings) -> str:
+        """Its metrics file's name in the metrics repository."""
+        return settings.metrics_files.get(self.variable, self.metrics)
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -63,19 +69,24 @@ MODELS: dict[str, ModelSpec] = {
             name="Faster R-CNN",
             summary="A two-stage detector (ResNet-50 with a feature pyramid), in Detectron2's format: it "
             "proposes regions first, then judges each.",
-            filename=lambda settings: settings.filename_frcnn,
-            metrics_filename=lambda settings: settings.metrics_filename_frcnn,
+            look=Look("F", "#E69F00", "brackets", "", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z"),
+            module="bonefx.detectors.faster_rcnn",
+            weights="model_final_frcnn.pth",
+            metrics="metrics_frcnn.json",
+            variable="FRCNN",
             bundled="faster_rcnn_r50_res4_512.pth",
-            load=_load_faster_rcnn,
+            has_config=True,
         ),
         ModelSpec(
             id="yolo",
             name="YOLO",
             summary="A one-stage detector (Ultralytics YOLO26): it judges all places of the image at once.",
-            filename=lambda settings: settings.filename_yolo,
-            metrics_filename=lambda settings: settings.metrics_filename_yolo,
+            look=Look("Y", "#56B4E9", "double", "9 4", "M-4.5-4.5h9v9h-9Z"),
+            module="bonefx.detectors.yolo",
+            weights="best_yolo26m_640.pt",
+            metrics="metrics_yolo.json",
+            variable="YOLO",
             bundled="yolo26n_512.pt",
-            load=_load_yolo,
         ),
     )
 }
@@ -90,6 +101,20 @@ def spec(model_id: str) -> ModelSpec:
     if model_id not in MODELS:
         raise RequestError(f"There is no model {quoted(model_id)}. The models are: {', '.join(MODELS)}.")
     return MODELS[model_id]
+
+
+def model_of(file: Path, settings: Settings) -> ModelSpec:
+    """The model of a weight file: by its name if that is a known one, else by how it ends.
+
+    Raises:
+        BoneFXError: it is no model's, or more than one's.
+    """
+    named = [each for each in MODELS.values() if file.name in (each.weights_file(settings), each.bundled)]
+    alike = named or [each for each in MODELS.values() if Path(each.weights).suffix == file.suffix]
+    if len(alike) != 1:
+        names = ", ".join(f"{each.weights_file(settings)} ({each.name})" for each in MODELS.values())
+        raise BoneFXError(f"Nothing says which model {file} is of. Give it one of these names: {names}.")
+    return alike[0]
 
 
 @dataclass(frozen=True)
@@ -126,7 +151,7 @@ class Registry:
 
     def settled(self, model_id: str) -> Weights | None:
         """The weights in use, where that is known without loading them or asking a source; else None."""
-        filename = spec(model_id).filename(self.settings)
+        filename = spec(model_id).weights_file(self.settings)
         if loaded := self._loaded.get(model_id):
             return None if self._sources.due(filename) else loaded.weights
         if self.settings.hub or (self.settings.weights_dir / filename).exists():
@@ -147,7 +172,7 @@ class Registry:
             RequestError: there is no such model.
             SourceError: no source gave a usable file; the message tells each one's reason.
         """
-        filename = spec(model_id).filename(self.settings)
+        filename = spec(model_id).weights_file(self.settings)
         loaded = self._loaded.get(model_id)
         if loaded is None:
             with self._locks[model_id]:
@@ -172,16 +197,20 @@ class Registry:
         with self._locks[model_id]:
             sha256, detector = self._on_cpu.get(model_id, ("", None))
             if sha256 != loaded.weights.sha256:
-                detector = MODELS[model_id].load(loaded.weights, replace(self.settings, runtime="cpu"))
+                detector = loading.load(
+                    MODELS[model_id].module, loaded.weights, replace(self.settings, runtime="cpu")
+                )
                 self._on_cpu[model_id] = loaded.weights.sha256, detector
             return detector
 
     def _load(self, model_id: str, current: Loaded | None, progress: OnProgress) -> Loaded:
         model = MODELS[model_id]
-        filename = model.filename(self.settings)
+        filename = model.weights_file(self.settings)
         problems: list[str] = []
         wanted, told = loading.wanted_cards(filename), _Told(progress)
-        for found in self._sources.candidates(filename, model.bundled, told, wanted):
+        for found in self._sources.candidates(
+            filename, model.bundled, told, wanted, with_config=model.has_config
+        ):
             if isinstance(found, SourceProblem):
                 problems.append(found.reason)
                 continue
@@ -191,7 +220,7 @@ class Registry:
                 told(Progress("loading"))
                 try:
                     loading.fetch_graphs(found, self.settings, told)
-                    detector = model.load(found, self.settings)
+                    detector = loading.load(model.module, found, self.settings)
                 except Exception as error:  # whatever a file of others brings about, it is its problem
                     if told.raised:
                         raise

@@ -71,8 +71,8 @@ def trace(source: Convertible) -> openvino.Model:
     read = frontend.load(decoder)
     model = frontend.convert(read)
     for parameter, array in zip(model.get_parameters(), source.example, strict=True):
-        image = array.ndim == 4
-        parameter.set_partial_shape(openvino.PartialShape([1, 3, -1, -1] if image else list(array.shape)))
+        any_size = [*array.shape[:2], -1, -1] if array.ndim == 4 else list(array.shape)
+        parameter.set_partial_shape(openvino.PartialShape(any_size))
     model.validate_nodes_and_infer_types()
     may_be_reduced = named(model, source.reduced) - named(model, source.float32)
     for operation in model.get_ops():

@@ -103,6 +103,11 @@ def load(path: Path, config_path: Path | None, engine: str = "auto") -> GraphDet
     return GraphDetector(*_torch_engine(path, config_path, engine, None))
 
 
+def needs_torch(settings: Settings) -> bool:
+    """Whether the settings choose an engine that no graph is made of: Detectron2's own."""
+    return settings.frcnn_engine == "detectron2"
+
+
 def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
     """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
 

@@ -1,7 +1,8 @@
 """How weights become a detector: which engine, which graph, and what is said where something is missing.
 
-A model's module offers what differs: `Processing`, `torch_engine(weights, settings, device)` and
-`convertible(weights)`.
+A model's module offers what differs: `Processing`, `torch_engine(weights, settings, device)`,
+`convertible(weights)` for OpenVINO, and `needs_torch(settings)`, whether an engine is chosen that no graph is
+made of.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def load(module: str, weights: Weights, settings: Settings) -> Detector:
         WeightsError: the file is no checkpoint of the model, or it needs torch, which is not installed.
     """
     model = importlib.import_module(module)
-    if settings.runtime == "torch" or (settings.runtime == "auto" and has_gpu()):
+    torch_it_is = settings.runtime == "torch" or model.needs_torch(settings)
+    if torch_it_is or (settings.runtime == "auto" and has_gpu()):
         return GraphDetector(*model.torch_engine(weights, settings, None))
 
     def fallback() -> Engine:

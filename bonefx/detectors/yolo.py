@@ -143,6 +143,11 @@ def load(path: Path) -> GraphDetector:
     return GraphDetector(*_torch_engine(path, None))
 
 
+def needs_torch(settings: Settings) -> bool:
+    """Whether the settings choose an engine that no graph is made of: there is none."""
+    return False
+
+
 def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
     """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
 

@@ -16,20 +16,21 @@ from typing import Any
 import numpy as np
 
 from bonefx import images
-from bonefx.drawing import MODEL_STYLES, thumbnail
+from bonefx.drawing import thumbnail
 from bonefx.errors import ImageError
 from bonefx.evaluation import froc
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predictions import Predictions
 from bonefx.files import whole
+from bonefx.inference import CHOICES
 from bonefx.labels import CLASSES
+from bonefx.looks import BROUGHT
 from bonefx.matching import iou_matrix
 from bonefx.settings import NOTICE
 
 _PAGE = Path(__file__).with_name("failures.html")
 _PLACE = "/* the data */"
 _THUMBNAIL = 360
-_LOOK = {"color": "#7048e8", "style": "solid"}  # of a model that is not ours
 
 
 def write(
@@ -78,8 +79,9 @@ def collect(dataset: Dataset, results: Mapping[str, list[dict[str, Any]]]) -> di
         predictions = Predictions.parse(rows, len(dataset.images))
         points = froc.operating_points(froc.any_fracture(dataset, predictions))
         thresholds = [point["threshold"] for point in points]
-        look = {key: MODEL_STYLES.get(model, _LOOK)[key] for key in _LOOK}
-        models.append({"id": model, **look, "thresholds": thresholds, **_costs(dataset, predictions)})
+        look = CHOICES[model].look if model in CHOICES else BROUGHT
+        about = {"id": model, "color": look.color, "dash": look.dash}
+        models.append({**about, "thresholds": thresholds, **_costs(dataset, predictions)})
         floor = min((each for each in thresholds if each is not None), default=1.0)
         for record, found in zip(records, _found(dataset, predictions, first, floor), strict=True):
             record["found"].append(found)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--predictions", type=Path, metavar="FILE", help="anyone's COCO results list")
     what.add_argument("--rescore", action="store_true", help="the predictions stored below --out")
     parser.add_argument("--split", default="valid", help="split of --data (default: valid)")
-    parser.add_argument("--model", choices=[*MODELS, "both"], help="model to predict with (default: both)")
+    parser.add_argument("--model", choices=[*MODELS, "all"], help="model to predict with (default: all)")
     parser.add_argument(
         "--ground-truth",
         type=Path,
@@ -127,7 +127,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         store.write_ground_truth(dataset)
         registry = Registry(settings)
         for model in MODELS.values():
-            if options.model in (None, "both", model.id):
+            if options.model in (None, "all", model.id):
                 predict(model, registry, dataset, store)
     else:
         dataset = read_ground_truth(store.ground_truth)
@@ -184,7 +184,7 @@ def _score_stored(
             for other in measured.values()
             if other is not mine
         ]
-        reports[CHOICES[model_id].metrics_filename(settings)] = report.build(
+        reports[CHOICES[model_id].metrics_file(settings)] = report.build(
             dataset,
             mine.score,
             **{**mine.facts, "versions": {**mine.facts["versions"], **provenance.versions(_SCORE_WITH)}},

@@ -89,9 +89,13 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
     """Add `/detect`, `/compare`, `/models` and `/metrics` to the app that is being built."""
 
     def answer(
-        image: str | None, model_ids: Sequence[str], threshold: float | None, fp_per_image: float | None
+        image: str | None,
+        model_ids: Sequence[str],
+        threshold: float | None,
+        fp_per_image: float | None,
+        pair: Sequence[str] | None = None,
     ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """The result of each model, and where the first two agree."""
+        """The result of each model, and where the two of the pair agree."""
         cut = Cut.requested(threshold, fp_per_image)
         if image is None:
             raise RequestError("There is no image. Send a file: PNG, JPEG, WebP, BMP, TIFF or DICOM.")
@@ -99,7 +103,7 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         results, scores = cut.results(
             outcomes, lambda outcome: store.report_for(outcome, FIRST_ANSWER_SECONDS)
         )
-        return results, inference.agreement_of(outcomes, scores)
+        return results, None if pair is None else inference.agreement_of(outcomes, scores, pair)
 
     def detect(
         image: str | None,
@@ -130,7 +134,10 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         return _answer(lambda: answer(image, [model or DEFAULT_MODEL], threshold, fp_per_image)[0][0])
 
     def compare(
-        image: str | None, threshold: float | None = None, fp_per_image: float | None = None
+        image: str | None,
+        threshold: float | None = None,
+        fp_per_image: float | None = None,
+        pair: str | None = None,
     ) -> dict[str, Any]:
         """Detect fractures in one radiograph with every model. Research and education, not a medical device.
 
@@ -146,18 +153,20 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
             fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
                 and up to 100: each model's own score for that comes from its metrics, so that the models
                 are compared at one price. An error where a model has no metrics of its weights.
+            pair: the two models whose agreement is told, with a comma between; left out, the first two.
 
         Returns:
             schema_version; results: one result of /detect for each model; agreement: which detections of
-            the two are on the same place (IoU of at least 0.5, of several the one of highest score), by
+            the pair are on the same place (IoU of at least 0.5, of several the one of highest score), by
             their positions in the lists, or null after a failure.
         """
 
-        def both() -> dict[str, Any]:
-            results, agreement = answer(image, list(MODELS), threshold, fp_per_image)
+        def every() -> dict[str, Any]:
+            two = inference.pair_of(pair.split(",") if pair else None)
+            results, agreement = answer(image, list(MODELS), threshold, fp_per_image, two)
             return {"schema_version": inference.SCHEMA_VERSION, "results": results, "agreement": agreement}
 
-        return _answer(both)
+        return _answer(every)
 
     def models() -> dict[str, Any]:
         """The models, and the weights of those that are in memory."""
@@ -182,12 +191,13 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         model = gr.Textbox(DEFAULT_MODEL, label="model")
         threshold = gr.Number(None, label="threshold")
         fp_per_image = gr.Number(None, label="fp_per_image")
+        pair = gr.Textbox(None, label="pair")
         result = gr.JSON(label="result")
         detect_button, compare_button = gr.Button("detect"), gr.Button("compare")
     shared = {"outputs": result, "concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
     # Callers over HTTP send values by position: what is new comes last, and see `App`.
     detect_button.click(detect, [image, model, threshold, fp_per_image], api_name="detect", **shared)
-    compare_button.click(compare, [image, threshold, fp_per_image], api_name="compare", **shared)
+    compare_button.click(compare, [image, threshold, fp_per_image, pair], api_name="compare", **shared)
     gr.api(models, api_name="models", queue=False)
     gr.api(metrics, api_name="metrics", queue=False)
 

@@ -45,7 +45,14 @@ def _samples(address: str) -> Mapping[str, Any]:
     name = address.rpartition("/")[2]
     file = {"path": address, "meta": {"_type": "gradio.FileData"}, "orig_name": name, "url": address}
     # Only one of the last two may be sent.
-    return {"image": file, "files": [file], "model": "yolo", "threshold": 0.25, "fp_per_image": None}
+    return {
+        "image": file,
+        "files": [file],
+        "model": "yolo",
+        "threshold": 0.25,
+        "fp_per_image": None,
+        "pair": None,
+    }
 
 
 def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str], str]:

@@ -12,17 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from bonefx.looks import Look
+
 # Ends of an axis, and into how many parts it is cut then.
 _NICE = ((0.05, 5), (0.1, 5), (0.2, 4), (0.3, 3), (0.4, 4), (0.5, 5), (0.6, 6), (0.8, 4), (1.0, 5))
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a curve is told apart: colour, dashes in CSS pixels (none: solid), and the path of its mark."""
-
-    color: str
-    dash: str
-    mark: str
 
 
 @dataclass(frozen=True)

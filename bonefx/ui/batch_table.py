@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import gradio as gr
@@ -19,7 +20,6 @@ from bonefx.settings import NOTICE
 from bonefx.ui.batch_run import ARCHIVE, Batch
 from bonefx.ui.operating import DEFAULT_RATE, RATES
 from bonefx.ui.storage import KEPT_MINUTES
-from bonefx.ui.viewer import LOOKS, OTHER_LOOK
 
 THUMBNAIL_PIXELS = 144
 _PRIVACY = (
@@ -47,7 +47,7 @@ def value(batch: Batch | None, stage: str, said: str, alert: str = "") -> dict[s
         "of": len(batch.entries) if batch else 0,
         "rows": list(rows),
         "models": [
-            {"name": model.name, "color": LOOKS.get(model.id, OTHER_LOOK)["color"], "dashed": bool(number)}
+            {"name": model.name, "color": model.look.color, "dashed": bool(number)}
             for number, model in enumerate(MODELS.values())
         ],
         "made_by": list(dict.fromkeys(words for row in rows for words in row["made_by"])),
@@ -123,5 +123,5 @@ def _kinds(row: Row) -> list[str]:
     sides = [Detections.from_records(result["detections"]) for result in row.results]
     if not any(map(len, sides)):
         return ["nothing"]
-    alike = len(sides) < 2 or agree(sides[0], sides[1]).both
+    alike = len(sides) < 2 or any(agree(a, b).both for a, b in combinations(sides, 2))
     return ["found"] if alike else ["found", "differ"]

@@ -17,11 +17,11 @@ import gradio as gr
 from PIL import Image
 
 from bonefx import export, images, inference
+from bonefx.drawing import Pane, draw
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.inference import Outcome
 from bonefx.settings import NOTICE
 from bonefx.ui.operating import result_above
-from bonefx.ui.picture import Pane, draw
 from bonefx.ui.screen import Screen, panes
 from bonefx.ui.session import DOWNLOADS, Session, Visit
 
@@ -69,7 +69,11 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
     elif kind == "csv":
         path.write_text(export.to_csv(results), encoding="utf-8")
     elif kind == "json":
-        more = {"agreement": inference.agreement_of(outcomes, levels)} if len(outcomes) == 2 else {}
+        more = (
+            {"agreement": inference.agreement_of(outcomes, levels, screen.models)}
+            if len(outcomes) == 2
+            else {}
+        )
         text = export.to_json(results, schema_version=inference.SCHEMA_VERSION, **more)
         path.write_text(text, encoding="utf-8")
     else:
@@ -83,7 +87,11 @@ def _download(visit: Visit, event: gr.EventData) -> Any:
         if asked.get("choice") != visit.session.choice:
             raise RequestError("This result is not there any more. Open the image again.")
         screen = Screen(
-            str(asked.get("view")), asked.get("thresholds"), asked.get("stricts"), bool(asked.get("truth"))
+            str(asked.get("view")),
+            asked.get("thresholds"),
+            asked.get("stricts"),
+            bool(asked.get("truth")),
+            asked.get("pair"),
         )
         path = write(visit.session, str(asked.get("kind")), screen)
     except BoneFXError as error:

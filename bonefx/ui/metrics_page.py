@@ -12,7 +12,7 @@ from bonefx.evaluation.report import Report
 from bonefx.evaluation.summary import FIRST_SET, HEADLINE_RATE, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.ui import plots, tables
-from bonefx.ui.metrics_shown import Shown, brought_series, compared, look_of, wrap
+from bonefx.ui.metrics_shown import Shown, brought_series, compared, wrap
 from bonefx.ui.metrics_store import Entry, MetricsStore
 from bonefx.ui.tables import RULES, Series, text
 
@@ -122,7 +122,7 @@ def _large_figures(title: str, entries: Mapping[str, Entry]) -> str:
             low, high = point["interval"]
             interval = f"{100 * low:.0f} to {100 * high:.0f} %"
         numbers.append(
-            f'<div class="number" style="--mark:{look_of(model_id).color}">'
+            f'<div class="number" style="--mark:{CHOICES[model_id].look.color}">'
             f"<dt>{escape(CHOICES[model_id].name)}</dt>"
             f"<dd><strong>{text(*_shares([point]))}</strong> {text(interval)}</dd></div>"
         )

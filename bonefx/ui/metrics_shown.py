@@ -10,8 +10,7 @@ from typing import Any
 
 from bonefx.evaluation.report import Report
 from bonefx.inference import CHOICES
-from bonefx.ui import plots
-from bonefx.ui.axes import Look
+from bonefx.looks import BROUGHT
 from bonefx.ui.metrics_store import Entry, MetricsStore
 from bonefx.ui.tables import RULES, Series
 
@@ -53,7 +52,7 @@ class Shown:
 
 def brought_series(brought: Report) -> Series:
     """Somebody's own predictions as figures show them."""
-    return Series(brought["detector"]["name"], brought, plots.BROUGHT, "scored here")
+    return Series(brought["detector"]["name"], brought, BROUGHT, "scored here")
 
 
 def compared(first: Series, second: Series, rule: str) -> list[dict[str, Any]] | None:
@@ -76,8 +75,4 @@ def download(name: str, content: str, kind: str) -> str:
 
 
 def _series(store: MetricsStore, entry: Entry) -> Series:
-    return Series(CHOICES[entry.model].name, entry.report, look_of(entry.model), store.place(entry))
-
-
-def look_of(model_id: str) -> Look:
-    return plots.LOOKS.get(model_id, plots.FURTHER_MODEL)
+    return Series(CHOICES[entry.model].name, entry.report, CHOICES[entry.model].look, store.place(entry))

@@ -250,8 +250,8 @@ class MetricsStore:
 
     def _names(self, spec: ModelSpec | Consensus) -> list[str]:
         """The packaged files of a model: under the name that is fetched, the default's, and as reported."""
-        default = spec.metrics_filename(Settings())
-        names = (spec.metrics_filename(self._settings), default, default.replace("metrics_", "reported_"))
+        default = spec.metrics_file(Settings())
+        names = (spec.metrics_file(self._settings), default, default.replace("metrics_", "reported_"))
         return list(dict.fromkeys(names))
 
     def _ask_hub(self) -> None:
@@ -277,7 +277,7 @@ class MetricsStore:
             SourceError: the Hub does not give it.
             MetricsError: it gives a file that is no report of this model.
         """
-        name = PurePosixPath(folder, spec.metrics_filename(self._settings))
+        name = PurePosixPath(folder, spec.metrics_file(self._settings))
         file = fetch_metrics(self._settings, str(name))
         place = f"{file.file} of {file.repo}, commit {file.revision[:7]}, is not used"
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
 from bonefx.evaluation.report import Report
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES, Outcome, pair_of
 from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.operating import DEFAULT_RATE, RATES, viewer_points
 from bonefx.ui.session import Session
@@ -47,7 +47,7 @@ def value(
         ground_truth=None if session.example is None else session.example.lesions,
         operating=_operating(session, report_for, elsewhere_for),
         compare=tuple(MODELS),
-        agreement_of=tuple(MODELS)[:2],
+        agreement_of=pair_of(None),
         about={**_about(session), "settled": settled},
     )
 
@@ -94,13 +94,13 @@ def _weights_in_words(outcomes: Sequence[Outcome], sources: set[str]) -> str:
 
 
 def _pane(outcome: Outcome | None, model_id: str, report_for: ReportFor) -> dict[str, Any]:
-    name = CHOICES[model_id].name
+    name, look = CHOICES[model_id].name, CHOICES[model_id].look
     if outcome is None:
-        return viewer_pane(model_id, name, None, None, error="no result yet")
+        return viewer_pane(model_id, name, None, None, error="no result yet", look=look)
     if outcome.error is not None:
-        return viewer_pane(model_id, name, None, None, error=outcome.error)
+        return viewer_pane(model_id, name, None, None, error=outcome.error, look=look)
     share = _share(report_for(outcome))
-    return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD, share=share)
+    return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD, share=share, look=look)
 
 
 def _share(report: Report | None) -> tuple[float, float] | None:

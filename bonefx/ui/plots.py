@@ -13,22 +13,10 @@ from typing import Any
 
 from bonefx.evaluation.report import Report
 from bonefx.labels import CLASSES
-from bonefx.ui.axes import Axes, Axis, Look, legend, nice_steps
+from bonefx.looks import Look
+from bonefx.ui.axes import Axes, Axis, legend, nice_steps
 from bonefx.ui.panes import RATES
 from bonefx.ui.tables import RULES, Series, decimal, percentage, table, text
-from bonefx.ui.viewer import LOOKS as BOX_LOOKS
-from bonefx.ui.viewer import OTHER_LOOK
-
-LOOKS = {
-    "faster-rcnn": Look(BOX_LOOKS["faster-rcnn"]["color"], "", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z"),
-    "yolo": Look(BOX_LOOKS["yolo"]["color"], "9 4", "M-4.5-4.5h9v9h-9Z"),
-    "consensus": Look(BOX_LOOKS["consensus"]["color"], "14 4 3 4", "M0-6 6 5-6 5Z"),
-}
-"""Solid with discs, dashed with squares, dash-dot with triangles: told apart without their colours."""
-
-FURTHER_MODEL = Look("#009E73", "14 4 3 4 3 4", "M0 6 6-5-6-5Z")
-BROUGHT = Look(OTHER_LOOK["color"], "3 4", "M0-6.5 6.5 0 0 6.5-6.5 0Z")
-"""The look of predictions that somebody brings."""
 
 _HIT = {
     "any_fracture": "A hit covers a fracture with an IoU of at least 0.5, whatever its class.",

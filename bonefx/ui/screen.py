@@ -11,16 +11,13 @@ import numpy as np
 
 from bonefx import agreement, inference
 from bonefx.detections import Detections
-from bonefx.detectors import MODELS
+from bonefx.drawing import Mark, Pane
 from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES, Outcome
 from bonefx.labels import place
-from bonefx.matching import iou_matrix
+from bonefx.looks import OTHER_NAME, SAME_NAME, TRUTH, Look
+from bonefx.marks import box_of, marks_of, places_of
 from bonefx.settings import DEFAULT_THRESHOLD
-from bonefx.ui.picture import Mark, Pane
-from bonefx.ui.viewer import AGREEMENT_LOOKS, LOOKS, OTHER_LOOK
-
-TRUTH = "#E6FFF4"
 
 
 @dataclass(frozen=True)
@@ -32,22 +29,24 @@ class Screen:
         thresholds: by model id, a score from 0 to 1, or None where nothing is shown.
         stricts: by model id, the score from which lines are solid; None where none is. None: all are.
         truth: whether the ground truth is shown.
+        pair: ids of the two models that are compared; None: the first two.
     """
 
     view: str
     thresholds: Any
     stricts: Any = None
     truth: bool = False
+    pair: Any = None
 
     @property
     def models(self) -> tuple[str, ...]:
         """The ids of the models that are shown.
 
         Raises:
-            RequestError: there is no such view.
+            RequestError: there is no such view, or there are no such two models.
         """
         if self.view in ("compare", "agreement"):
-            return tuple(MODELS)
+            return inference.pair_of(self.pair)
         if self.view in CHOICES:
             return (self.view,)
         raise RequestError(f"There is no view {quoted(self.view)}. Reload the page, and try again.")
@@ -89,11 +88,8 @@ class _Shown:
         return CHOICES[self.outcome.model].name
 
     @property
-    def look(self) -> dict[str, str]:
-        return LOOKS.get(self.outcome.model, OTHER_LOOK)
-
-    def box(self, row: int) -> tuple[float, ...]:
-        return tuple(self.found.boxes[row].tolist())
+    def look(self) -> Look:
+        return CHOICES[self.outcome.model].look
 
 
 def panes(screen: Screen, outcomes: Sequence[Outcome], lesions: Sequence[dict[str, Any]] = ()) -> list[Pane]:
@@ -105,7 +101,7 @@ def panes(screen: Screen, outcomes: Sequence[Outcome], lesions: Sequence[dict[st
         lesions: the ground truth, of which nothing is drawn unless the screen shows it.
     """
     truth = [
-        Mark((tuple(each["box"].values()),), f"broken: {place(each['label'])}", TRUTH, "dotted")
+        Mark((tuple(each["box"].values()),), f"broken: {place(each['label'])}", TRUTH.color, TRUTH.line)
         for each in (lesions if screen.truth else ())
     ]
     shown = []
@@ -115,58 +111,29 @@ def panes(screen: Screen, outcomes: Sequence[Outcome], lesions: Sequence[dict[st
             shown.append(_Shown(outcome, found, found.scores < np.float32(screen.strict(outcome))))
     if screen.view == "agreement" and len(shown) >= 2:
         return [_agreement(shown[0], shown[1], truth)]
-    return [Pane(_title(each), (*_marks(each), *truth)) for each in shown]
-
-
-def places_of(found: Detections) -> list[list[int]]:
-    """The rows of each place: a box joins the first group whose strongest box it overlaps by half.
-
-    The rule of `static/viewer/groups.js`.
-    """
-    overlap = iou_matrix(found.boxes, found.boxes)
-    groups: list[list[int]] = []
-    for row in range(len(found)):
-        own = next((group for group in groups if overlap[group[0], row] >= agreement.IOU), None)
-        if own is None:
-            groups.append([row])
-        else:
-            own.append(row)
-    return groups
-
-
-def _marks(shown: _Shown) -> list[Mark]:
-    color, line, tag = (shown.look[key] for key in ("color", "line", "tag"))
-    leaders, others = [], []
-    for leader, *rest in places_of(shown.found):
-        times = f" x{len(rest) + 1}" if rest else ""
-        words = f"{tag} {place(shown.found.labels[leader])} {shown.found.scores[leader]:.2f}{times}"
-        leaders.append(Mark((shown.box(leader),), words.strip(), color, line, bool(shown.weaker[leader])))
-        others += [
-            Mark((shown.box(row),), "", color, line, bool(shown.weaker[row]), faint=True) for row in rest
-        ]
-    return leaders + others
+    return [Pane(_title(each), (*marks_of(each.found, each.look, each.weaker), *truth)) for each in shown]
 
 
 def _agreement(first: _Shown, second: _Shown, truth: list[Mark]) -> Pane:
     rows = [[group[0] for group in places_of(each.found)] for each in (first, second)]
     found = agreement.agree(first.found[rows[0]], second.found[rows[1]])
     marks = []
-    for kind, pairs, sign in (("both", found.both, "+"), ("other label", found.other_label, "/")):
-        look = AGREEMENT_LOOKS[kind]
-        tag = sign.join((first.look["tag"], second.look["tag"]))
+    for look, pairs, sign in ((SAME_NAME, found.both, "+"), (OTHER_NAME, found.other_label, "/")):
+        tag = sign.join((first.look.tag, second.look.tag))
         for i, j in pairs:
             a, b = rows[0][i], rows[1][j]
             labels = dict.fromkeys((place(first.found.labels[a]), place(second.found.labels[b])))
             weaker = bool(first.weaker[a] and second.weaker[b])
             words = f"{tag} {' / '.join(labels)}"
-            marks.append(Mark((first.box(a), second.box(b)), words, look["color"], look["line"], weaker))
+            boxes = box_of(first.found, a), box_of(second.found, b)
+            marks.append(Mark(boxes, words, look.color, look.line, weaker))
     alone = ((first, rows[0], found.only_first), (second, rows[1], found.only_second))
     for each, leaders, only in alone:
         for i in only:
             row = leaders[i]
-            words = f"{each.look['tag']} {place(each.found.labels[row])}"
+            words = f"{each.look.tag} {place(each.found.labels[row])}"
             look, weaker = each.look, bool(each.weaker[row])
-            marks.append(Mark((each.box(row),), words, look["color"], look["line"], weaker))
+            marks.append(Mark((box_of(each.found, row),), words, look.color, look.line, weaker))
     counts = [f"{len(found.both)} by both"]
     if found.other_label:
         counts.append(f"{len(found.other_label)} by both under different names")
@@ -177,4 +144,4 @@ def _agreement(first: _Shown, second: _Shown, truth: list[Mark]) -> Pane:
 def _title(shown: _Shown) -> str:
     n = len(shown.found)
     count = "no marks" if n == 0 else f"{n} mark{'s' * (n != 1)}"
-    return f"{shown.look['tag']} · {shown.name}: {count}"
+    return f"{shown.look.tag} · {shown.name}: {count}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from bonefx.evaluation.report import Report, operating_point
 from bonefx.evaluation.summary import HEADLINE_RATE
-from bonefx.ui.axes import Look
+from bonefx.looks import Look
 from bonefx.ui.panes import RATES
 
 RULES = {"any_fracture": "Any fracture", "class_aware": "Right class", "lenient": "Roughly in place"}

@@ -32,8 +32,8 @@ import numpy as np
 from PIL import Image
 
 from bonefx.detections import Detections
-from bonefx.drawing import MODEL_STYLES
 from bonefx.labels import place
+from bonefx.looks import BROUGHT, OTHER_NAME, SAME_NAME, Look
 from bonefx.matching import iou_matrix, match
 
 if TYPE_CHECKING:
@@ -63,21 +63,7 @@ _SCRIPTS = (  # the later use the earlier; the last starts
     "viewer",
 )
 
-LOOKS: dict[str, dict[str, str]] = {
-    "faster-rcnn": {"tag": "F", "color": MODEL_STYLES["faster-rcnn"]["color"], "line": "brackets"},
-    "yolo": {"tag": "Y", "color": MODEL_STYLES["yolo"]["color"], "line": "double"},
-    "consensus": {"tag": "C", "color": MODEL_STYLES["consensus"]["color"], "line": "crossed"},
-}
-"""How a model's boxes are told apart: letter, colour and line, by model id."""
-
-AGREEMENT_LOOKS: dict[str, dict[str, str]] = {
-    "both": {"color": "#00FF80", "line": "plain"},
-    "other label": {"color": "#FF4079", "line": "slashed"},
-}
-"""The look of what both models found; what only one found looks as that model does."""
-
-OTHER_LOOK = {"tag": "", "color": "#CC79A7", "line": "plain"}
-"""The look of what is no single model."""
+_TOGETHER = {"both": SAME_NAME.of_boxes(), "other label": OTHER_NAME.of_boxes()}
 
 PREVIEW_SIDE = 2048
 """Longest side in pixels of the preview that stands in until 16-bit data have arrived."""
@@ -152,7 +138,7 @@ def viewer_value(
         "ground_truth": lesions,
         "operating": None if operating is None else dict(operating),
         "compare": [pane["id"] for pane in marked] if compare is None else list(compare),
-        "agreement": {"of": list(agreement_of), "looks": AGREEMENT_LOOKS} if agreement_of else None,
+        "agreement": {"of": list(agreement_of), "looks": _TOGETHER} if agreement_of else None,
         "about": dict(about or {}),
     }
 
@@ -167,7 +153,7 @@ def viewer_pane(
     note: str = "",
     error: str = "",
     share: tuple[float, float] | None = None,
-    look: Mapping[str, str] | None = None,
+    look: Look = BROUGHT,
 ) -> dict[str, Any]:
     """One pane of a viewer.
 
@@ -181,7 +167,7 @@ def viewer_pane(
         error: why there is no result, in place of one.
         share: slope and offset of the share of marks with a score that lie on a fracture, see
             `bonefx.calibration`; None: nothing is said of that.
-        look: `{"tag", "color", "line"}`; None takes the model's own of `LOOKS`.
+        look: the model's; without one, that of what is no model of ours.
     """
     return {
         "id": pane_id,
@@ -192,7 +178,7 @@ def viewer_pane(
         "strict": strict,
         "share": None if share is None else list(share),
         "detections": [] if detections is None else detections.to_records(),
-        **(LOOKS.get(pane_id, OTHER_LOOK) if look is None else look),
+        **look.of_boxes(),
     }
 
 

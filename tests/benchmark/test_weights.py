@@ -7,7 +7,7 @@ import pytest
 from bonefx import images
 from bonefx.benchmark import weights
 from bonefx.benchmark.pictures import phantoms
-from bonefx.detectors import Registry
+from bonefx.detectors import MODELS, Registry
 from bonefx.detectors.base import Stopwatch
 from bonefx.settings import Settings
 
@@ -18,7 +18,10 @@ from bonefx.settings import Settings
 )
 def test_they_are_taken_for_the_published_ones(tmp_path, model_id, write, size):
     settings = Settings(hub=False, weights_dir=tmp_path, runtime="torch")
-    names = {"faster-rcnn": settings.filename_frcnn, "yolo": settings.filename_yolo}
+    names = {
+        "faster-rcnn": MODELS["faster-rcnn"].weights_file(settings),
+        "yolo": MODELS["yolo"].weights_file(settings),
+    }
     write(tmp_path / names[model_id])
     loaded = Registry(settings).get(model_id)
     assert loaded.weights.source == "local"

@@ -82,7 +82,10 @@ def test_graphs_are_published_beside_the_weights(weights, hub, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["weights.onnx"], "must end in .pth or .pt"),
+        (
+            ["weights.onnx"],
+            "Give it one of these names: model_final_frcnn.pth",
+        ),
         (["missing.pth"], "missing.pth cannot be read"),
         (["--calibrate", "DATA", "train", "--check", "DATA", "train"], "other images"),
         (["--push"], "HF_TOKEN"),

@@ -29,6 +29,7 @@ from bonefx.labels import DATASET_CLASSES
 from bonefx.settings import packaged
 from tests import hub_server
 from tests.evaluation import toy
+from tests.loads import load_by
 
 IMAGES = 40
 FIGURES = ("protocol", "dataset", "coco", "froc", "image_level")
@@ -213,8 +214,7 @@ def test_a_model_that_fails_leaves_what_was_predicted(data, tmp_path, monkeypatc
         def settle(self):
             self.real.settle()
 
-    load = MODELS["yolo"].load
-    monkeypatch.setitem(MODELS, "yolo", replace(MODELS["yolo"], load=lambda *args: Tired(load(*args))))
+    load = load_by(monkeypatch, "yolo", lambda *args: Tired(load(*args)))
     for done in (0, 2):
         assert evaluate("--data", data, "--model", "yolo", "--out", tmp_path) == 1
         told = capsys.readouterr().err

@@ -254,10 +254,10 @@ def test_what_cannot_be_a_batch_is_said_at_once(open_page, tmp_path):
 def test_one_score_for_all_in_place_of_a_price(open_page):
     page = open_page()
     choose(page, packaged("examples") / "wrist-1.png")
-    expect(page.locator("#batch output")).to_have_text("about 1 false alarm per image, for both models")
+    expect(page.locator("#batch output")).to_have_text("about 1 false alarm per image, for each model")
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#batch output")).to_have_text("about 2 false alarms per image, for both models")
+    expect(page.locator("#batch output")).to_have_text("about 2 false alarms per image, for each model")
     page.get_by_text("By score").click()
     page.get_by_label("Lowest score").fill("2")
     page.get_by_role("button", name="Run", exact=True).click()

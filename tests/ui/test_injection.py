@@ -94,13 +94,13 @@ def app(hub, tmp_path) -> Iterator[gr.Blocks]:
     weights.mkdir()
     settings = Settings(
         repo_id="owner/x",
-        filename_yolo=f"{NAME[:100]}.pt",
+        weights_files={"YOLO": f"{NAME[:100]}.pt"},
         metrics_repo_id="owner/metrics",
         metrics_repo_type="dataset",
         endpoint=hub.url,
         weights_dir=weights,
     )
-    hostile_checkpoint(weights / settings.filename_yolo)
+    hostile_checkpoint(weights / MODELS["yolo"].weights_file(settings))
     files = {
         name: json.dumps(hostile_report(reports.measured()[model])).encode()
         for model, name in (("yolo", "metrics_yolo.json"), ("faster-rcnn", "metrics_frcnn.json"))

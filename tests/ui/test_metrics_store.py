@@ -184,7 +184,7 @@ def test_packaged_files_under_a_name_of_one_s_own(tmp_path):
     reports.package(tmp_path)
     mine = {**reports.measured()[YOLO], "created": "2027-01-01T00:00:00Z"}
     report.write(mine, tmp_path / "mine.json")
-    store = MetricsStore(Settings(hub=False, metrics_filename_yolo="mine.json"), folder=tmp_path)
+    store = MetricsStore(Settings(hub=False, metrics_files={"YOLO": "mine.json"}), folder=tmp_path)
     assert store.current()[YOLO].file == "mine.json"
     assert store.packaged("measured")[YOLO].report["created"] == "2027-01-01T00:00:00Z"
 

@@ -112,6 +112,9 @@ def test_above_an_infinite_threshold_there_is_nothing_and_that_is_said():
 
 
 def test_agreement_is_that_above_each_own_threshold():
-    both = [outcome(), outcome()]
-    assert len(inference.agreement_of(both, [0.0, 0.0])["both"]) == 2
-    assert inference.agreement_of([outcome(), outcome(detections=None, error="no")], [0.0, 0.0]) is None
+    both = [outcome(model="faster-rcnn"), outcome(model="yolo")]
+    pair = ("yolo", "faster-rcnn")
+    found = inference.agreement_of(both, [0.0, 0.0], pair)
+    assert len(found["both"]) == 2
+    assert list(found["only"]) == list(pair)
+    assert inference.agreement_of([both[0], outcome(detections=None, error="no")], [0.0, 0.0], pair) is None

@@ -568,7 +568,7 @@ def test_an_opened_finding_says_how_many_such_marks_are_fractures(page, app_addr
 
 
 def packaged_calibration(model_id: str):
-    made = report.read(packaged("precomputed_metrics") / MODELS[model_id].metrics_filename(Settings()))
+    made = report.read(packaged("precomputed_metrics") / MODELS[model_id].metrics_file(Settings()))
     (member,) = made["detector"]["members"]
     return calibration_of(member["sha256"], member["nms"], member["image_size"])
 

@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from bonefx.evaluation import report
+from bonefx.inference import CHOICES
+from bonefx.looks import BROUGHT, Look
 from bonefx.settings import packaged
 from bonefx.ui import plots
 from bonefx.ui.axes import nice_steps
@@ -17,11 +19,14 @@ from tests.ui.reports import BOX, FAR, FRCNN, YOLO
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
+def look_of(model_id: str) -> Look:
+    return CHOICES[model_id].look if model_id in CHOICES else BROUGHT
+
+
 def series(**made: report.Report) -> list[Series]:
     made = made or {key.replace("-", "_"): value for key, value in reports.measured().items()}
     return [
-        Series(each["detector"]["name"], each, plots.LOOKS.get(key.replace("_", "-"), plots.BROUGHT))
-        for key, each in made.items()
+        Series(each["detector"]["name"], each, look_of(key.replace("_", "-"))) for key, each in made.items()
     ]
 
 
@@ -92,7 +97,7 @@ def test_nothing_that_a_report_says_becomes_markup():
         each["protocol"] = {EVIL: 1}
         each["timing"] = {"ms_per_image": {EVIL: 1.0}, "processor": EVIL}
         each["notes"] = [EVIL]
-    some = [Series(EVIL, each, plots.BROUGHT, EVIL) for each in made.values()]
+    some = [Series(EVIL, each, BROUGHT, EVIL) for each in made.values()]
     markup = all_figures(some)
     assert "<img" not in markup
     assert not [element for element in parse(markup).iter() if element.tag == "img" or element.get("onerror")]
@@ -143,10 +148,12 @@ def test_a_curve_of_no_detection_and_one_of_no_lesion():
 def test_models_are_told_apart_without_colour():
     made = {"faster_rcnn": reports.measured()[FRCNN], "yolo": reports.measured()[YOLO]}
     markup = plots.froc(series(**made, consensus=reports.fused()), "any_fracture")
-    for look in plots.LOOKS.values():
+    own = [choice.look for choice in CHOICES.values()]
+    for look in own:
         assert f"--mark:{look.color}" in markup
-    looks = (*plots.LOOKS.values(), plots.FURTHER_MODEL, plots.BROUGHT)
-    assert len({look.dash for look in looks}) == len({look.mark for look in looks}) == len(looks) == 5
+    looks = (*own, BROUGHT)
+    for name in ("tag", "color", "line", "dash", "mark"):
+        assert len({getattr(look, name) for look in looks}) == len(looks) == 4, name
     assert len(set(re.findall(r'stroke-dasharray="([^"]*)"', markup))) == 3
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from bonefx.agreement import agree
 from bonefx.detections import Detections
+from bonefx.inference import CHOICES
+from bonefx.marks import places_of
 from bonefx.ui import viewer as ui
 from bonefx.ui.build import launch_options
-from bonefx.ui.screen import places_of
 from tests.browser import open_browser, record_errors, record_requests, serve, violations
 
 WIDTH, HEIGHT = 600, 800
@@ -98,7 +99,7 @@ def test_detections_are_judged_against_the_ground_truth():
         [40, 40, 140, 100],  # on nothing
     ]
     found = detections((0.9, 0.8, 0.7, 0.6, 0.5), boxes, (2, 5, 0, 0, 0))
-    value = ui.viewer_value({}, [ui.viewer_pane("yolo", "YOLO", found, 0.25)], ground_truth=lesions)
+    value = ui.viewer_value({}, [viewer_pane("yolo", "YOLO", found, 0.25)], ground_truth=lesions)
     assert value["panes"][0]["detections"]["truth"] == [
         "found",
         "found",
@@ -111,13 +112,13 @@ def test_detections_are_judged_against_the_ground_truth():
 
 
 def test_where_nothing_is_broken_all_is_false_alarm():
-    value = ui.viewer_value({}, [ui.viewer_pane("yolo", "YOLO", detections(), 0.25)], ground_truth=[])
+    value = ui.viewer_value({}, [viewer_pane("yolo", "YOLO", detections(), 0.25)], ground_truth=[])
     assert value["panes"][0]["detections"]["truth"] == ["false alarm"] * 3
 
 
 def test_scores_reach_the_browser_with_all_that_float32_holds():
     found = detections(np.float32([0.1, 1 / 3, 0.9999999]), BOXES)
-    sent = ui.viewer_value({}, [ui.viewer_pane("yolo", "YOLO", found, 0.25)])["panes"][0]["detections"]
+    sent = ui.viewer_value({}, [viewer_pane("yolo", "YOLO", found, 0.25)])["panes"][0]["detections"]
     assert np.float32(sent["score"]).tolist() == found.scores.tolist()
     assert sent["label"] == ["elbow", "wrist", "forearm"]  # highest score first, in the page's words
 
@@ -161,6 +162,13 @@ def site(tmp_path_factory):
 
 BOTH = ("faster-rcnn", "yolo")
 ABOUT = {"choice": 0, "done": True, "settled": True, "title": "A ramp", "name": "Ramp"}
+
+
+def viewer_pane(pane_id: str, *values, **more) -> dict:
+    """A pane with its model's own look."""
+    return ui.viewer_pane(pane_id, *values, look=CHOICES[pane_id].look, **more)
+
+
 NAMES = ["compare", "points", "agreement", "deep", "colour", "foreign", "failed", "evil", "large", "none"]
 NAMES += ["crowded", "crowd", "reweighted"]
 
@@ -176,8 +184,8 @@ def make_values(folder: Path) -> dict:
     red = ui.viewer_image(radiograph(np.full((90, 90, 3), (200, 30, 10), np.uint8)), folder, "red")
     truth = [{"label": "forearm fracture", "box": corners(100, 200, 220, 300)}]
     panes = [
-        ui.viewer_pane("faster-rcnn", "Faster R-CNN", detections(), 0.25, strict=0.6),
-        ui.viewer_pane("yolo", "YOLO", detections((0.3, 0.1, 0.05)), 0.25),
+        viewer_pane("faster-rcnn", "Faster R-CNN", detections(), 0.25, strict=0.6),
+        viewer_pane("yolo", "YOLO", detections((0.3, 0.1, 0.05)), 0.25),
     ]
     point = {"label": "1", "thresholds": {"faster-rcnn": 0.4, "yolo": 0.2}, "strict": {"faster-rcnn": 0.6}}
     reached_by_none = {"label": "1/4", "thresholds": {"faster-rcnn": None, "yolo": 0.2}}
@@ -188,15 +196,15 @@ def make_values(folder: Path) -> dict:
         "notes": {"yolo": "sensitivity 0.4"},
     }
     relabelled = detections((0.8, 0.6, 0.1), class_ids=(2, 0, 0))  # the second has another label
-    pair = [panes[0], ui.viewer_pane("yolo", "YOLO", relabelled, 0.25)]
+    pair = [panes[0], viewer_pane("yolo", "YOLO", relabelled, 0.25)]
     evil = [{**each, "label": EVIL} for each in detections().to_records()]
-    failed = ui.viewer_pane("yolo", "YOLO", None, 0.25, error="The weights could not be loaded.")
+    failed = viewer_pane("yolo", "YOLO", None, 0.25, error="The weights could not be loaded.")
     rng = np.random.default_rng(0)
     many = np.sort(rng.integers(0, 4000, (50, 2, 2)), axis=1).reshape(50, 4)
     large = ui.viewer_image(radiograph(np.tile(ramp(), (6, 7, 1))), folder, "large")
     crowd = detections(np.linspace(1, 0.3, 50), many, rng.integers(0, 6, 50))
     nested = [[100, 200, 220, 300], [105, 200, 220, 300], [100, 205, 220, 300], [300, 500, 400, 600]]
-    crowded = ui.viewer_pane(
+    crowded = viewer_pane(
         "faster-rcnn", "Faster R-CNN", detections((0.9, 0.8, 0.7, 0.3), nested, (2,) * 4), 0.25
     )
     near = [[100, 300, 200, 400], [130, 330, 260, 430], [90, 280, 300, 460], [240, 420, 330, 520]]
@@ -208,10 +216,10 @@ def make_values(folder: Path) -> dict:
             about={**ABOUT, "sha256": {"yolo": "2"}, "weights": "YOLO: from owner/others."},
         ),
         "crowded": ui.viewer_value(image, [crowded], about=ABOUT),
-        "crowd": ui.viewer_value(image, [ui.viewer_pane("yolo", "YOLO", crowd_of_four, 0.25)], about=ABOUT),
+        "crowd": ui.viewer_value(image, [viewer_pane("yolo", "YOLO", crowd_of_four, 0.25)], about=ABOUT),
         "large": ui.viewer_value(
             large,
-            [ui.viewer_pane(each, each, crowd, 0.25) for each in ("faster-rcnn", "yolo")],
+            [viewer_pane(each, each, crowd, 0.25) for each in ("faster-rcnn", "yolo")],
             agreement_of=BOTH,
             about=ABOUT,
         ),

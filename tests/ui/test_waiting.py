@@ -22,10 +22,12 @@ def slow_app(hub, tmp_path):
     weights.mkdir()
     settings = Settings(repo_id="owner/slow", endpoint=hub.url, weights_dir=weights)
     rcnn = packaged("bundled") / MODELS["faster-rcnn"].bundled
-    (weights / settings.filename_frcnn).symlink_to(rcnn)
-    (weights / settings.filename_frcnn).with_suffix(".yaml").symlink_to(rcnn.with_suffix(".yaml"))
+    (weights / MODELS["faster-rcnn"].weights_file(settings)).symlink_to(rcnn)
+    (weights / MODELS["faster-rcnn"].weights_file(settings)).with_suffix(".yaml").symlink_to(
+        rcnn.with_suffix(".yaml")
+    )
     yolo = (packaged("bundled") / MODELS["yolo"].bundled).read_bytes()
-    hub.put("owner/slow", {settings.filename_yolo: yolo})
+    hub.put("owner/slow", {MODELS["yolo"].weights_file(settings): yolo})
     hub.trouble(trouble.trickle(size=6_000, pause=0.1), on="GET")
     with serve(build(Registry(settings)), **launch_options()) as address:
         yield address.rstrip("/")
@@ -86,7 +88,7 @@ def test_when_the_hub_fails_the_page_says_why_and_check_again_asks_it(hub, tmp_p
 
     settings = Settings(repo_id="owner/later", endpoint=hub.url, weights_dir=tmp_path / "none")
     yolo = (packaged("bundled") / MODELS["yolo"].bundled).read_bytes()
-    hub.put("owner/later", {settings.filename_yolo: yolo})
+    hub.put("owner/later", {MODELS["yolo"].weights_file(settings): yolo})
     hub.trouble(trouble.answer(503))
     app = build(Registry(settings))
     with serve(app, **launch_options()) as address, open_browser() as browser:

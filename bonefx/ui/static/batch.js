@@ -177,7 +177,7 @@ function drawPrice() {
   part("rate").disabled = raw;
   part("rate").setAttribute("aria-valuetext", `${label} false alarms per image`);
   const alarms = rate > 1 ? "false alarms" : "false alarm";
-  part("price").textContent = raw ? "every model at the same score" : `about ${label} ${alarms} per image, for both models`;
+  part("price").textContent = raw ? "every model at the same score" : `about ${label} ${alarms} per image, for each model`;
 }
 
 function start() {

@@ -3,7 +3,8 @@
 const KINDS = ["both", "other label", "only first", "only second"];
 
 function makeAgreement(value) {
-  const { of, looks } = value.agreement;
+  const { looks } = value.agreement;
+  const of = comparedPair(value);
   const pair = of.map((id) => models.find(({ data }) => data.id === id));
   const [first, second] = pair;
   const error = pair.some(({ data }) => data.error) ? "Needs a result of both models" : "";

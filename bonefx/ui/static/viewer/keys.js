@@ -82,6 +82,7 @@ for (const button of element.querySelectorAll("[data-save]")) {
       thresholds: visitor.thresholds(),
       stricts: portable((id) => state.stricts[id] ?? 0),
       truth: state.truth,
+      pair: agreement?.of ?? null,
     });
   });
 }

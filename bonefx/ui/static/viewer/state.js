@@ -5,6 +5,7 @@ const toggles = [...element.querySelectorAll("[data-toggle]")];
 const state = {
   value: null,
   view: "compare",
+  pair: null, // ids of the two models that are compared; null: the first two
   picture: null,
   ran: null, // the number of the choice that the models were last asked to run for
   stopped: false, // whether the models were called off for the picture that is shown

@@ -21,16 +21,16 @@ function aloneInWords(pane) {
 }
 
 function togetherInWords() {
-  const all = models.filter(({ data }) => compared().includes(data.id));
-  if (!agreement || agreement.data.error) return all.map((pane) => aloneInWords(pane) + ".").join(" ");
+  if (!agreement || agreement.data.error) return comparedModels().map((pane) => aloneInWords(pane) + ".").join(" ");
   const of = (kind) => agreement.joint.filter((finding) => finding.kind === kind);
   const [both, other, first, second] = KINDS.map(of);
   const [one, two] = agreement.pair.map(({ data }) => data.title);
+  const together = compared().length > 2 ? `${one} and ${two}` : "Both models";
   const said = [];
-  if (both.length > 0) said.push(`Both models mark ${the(both.map(({ label }) => label))} at ${places(both.length)}.`);
-  if (other.length > 0) said.push(`${said.length > 0 ? "They" : "Both models"} mark ${places(other.length)} under different names.`);
+  if (both.length > 0) said.push(`${together} mark ${the(both.map(({ label }) => label))} at ${places(both.length)}.`);
+  if (other.length > 0) said.push(`${said.length > 0 ? "They" : together} mark ${places(other.length)} under different names.`);
   const more = said.length > 0 ? " more" : "";
-  if (said.length === 0 && first.length + second.length === 0) said.push("Neither model marks anything at this setting.");
+  if (said.length === 0 && first.length + second.length === 0) said.push(compared().length > 2 ? `Neither ${one} nor ${two} marks anything at this setting.` : "Neither model marks anything at this setting.");
   else if (first.length > 0 && second.length > 0 && more) said.push(`${one} marks ${first.length} more, ${two} ${second.length}.`);
   else if (first.length > 0 && second.length > 0) said.push(`The models mark different places: ${one} ${first.length}, ${two} ${second.length}.`);
   else {
@@ -43,7 +43,6 @@ function togetherInWords() {
       else said.push(`${name} marks ${the(found.map(({ label }) => label))} at ${places(found.length)}; ${another} marks nothing.`);
     }
   }
-  for (const pane of all) if (!agreement.pair.includes(pane)) said.push(aloneInWords(pane) + ".");
   return said.join(" ");
 }
 

@@ -55,6 +55,7 @@ function rebuild(value, sameImage) {
   takeChoice();
   makePanes(shown);
   makeViews();
+  makePairs(shown);
   showView();
   controls = makeControls(part("operating"), shown, {
     point: choosePoint,

@@ -7,6 +7,31 @@ const isPhone = () => part("viewer").clientWidth > 0 && part("viewer").clientWid
 
 const compared = () => state.value?.compare ?? [];
 
+// Where there are more than two models, the visitor says which two stand side by side.
+function comparedPair(value) {
+  const known = (id) => value.panes.some((pane) => pane.id === id);
+  return state.pair?.every(known) ? state.pair : value.agreement.of;
+}
+
+function makePairs(value) {
+  const ids = value.agreement ? value.compare : [];
+  const title = (id) => value.panes.find((pane) => pane.id === id).title;
+  const pairs = ids.flatMap((first, i) => ids.slice(i + 1).map((second) => [first, second]));
+  part("pair").hidden = pairs.length < 2;
+  if (pairs.length < 2) return;
+  const chosen = comparedPair(value).join();
+  const options = pairs.map((pair) => make("option", { value: pair.join(), selected: pair.join() === chosen }, pair.map(title).join(" and ")));
+  part("pair").replaceChildren(...options);
+}
+
+part("pair").addEventListener("change", ({ target }) => {
+  state.pair = target.value.split(",");
+  makePanes(state.value);
+  showView();
+  filter();
+  showSwitches();
+});
+
 function viewNames() {
   const ids = compared();
   const fused = models.filter(({ data }) => !ids.includes(data.id));
@@ -26,9 +51,14 @@ function shownView() {
   return view === "compare" && isPhone() && agreement ? "agreement" : view;
 }
 
+function comparedModels() {
+  const ids = agreement ? agreement.of : compared();
+  return models.filter(({ data }) => ids.includes(data.id));
+}
+
 function visiblePanes() {
   const view = shownView();
-  if (view === "compare") return models.filter(({ data }) => compared().includes(data.id));
+  if (view === "compare") return comparedModels();
   if (view === "agreement") return [agreement];
   return models.filter(({ data }) => data.id === view);
 }

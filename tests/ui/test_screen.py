@@ -1,18 +1,16 @@
-"""The picture that is taken away: the screen's views, line code and labels, none hidden by another."""
+"""Which marks stand in which view, as far as a download repeats the screen."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from PIL import ImageColor, ImageFont
 
 from bonefx.agreement import agree
 from bonefx.detections import Detections
 from bonefx.errors import RequestError
-from bonefx.inference import Outcome
-from bonefx.ui.picture import Mark, Pane, draw, free_place
-from bonefx.ui.screen import Screen, panes, places_of
-from bonefx.ui.viewer import AGREEMENT_LOOKS, LOOKS
+from bonefx.inference import CHOICES, Outcome
+from bonefx.looks import OTHER_NAME, SAME_NAME
+from bonefx.marks import places_of
+from bonefx.ui.screen import Screen, panes
 
 # On one place twice, beside it, and far away; the second model sees two of these, one under another label.
 FIRST = Detections(
@@ -45,7 +43,7 @@ def test_compare_has_a_pane_for_each_model():
     ]
     assert {(mark.color, mark.line) for mark in first.marks} == {("#E69F00", "brackets")}
     assert all(mark.dashed for mark in second.marks)  # no score makes so few false alarms
-    assert {mark.line for mark in second.marks} == {LOOKS["yolo"]["line"]}
+    assert {mark.line for mark in second.marks} == {CHOICES["yolo"].look.line}
 
 
 def test_one_model_has_its_own_view():
@@ -58,9 +56,9 @@ def test_one_model_has_its_own_view():
 def test_agreement_shows_who_found_what():
     (pane,) = panes(Screen("agreement", LOW), outcomes())
     assert [(mark.text, len(mark.boxes), mark.color) for mark in pane.marks] == [
-        ("F+Y wrist", 2, AGREEMENT_LOOKS["both"]["color"]),
-        ("F/Y elbow / forearm", 2, AGREEMENT_LOOKS["other label"]["color"]),
-        ("F wrist", 1, LOOKS["faster-rcnn"]["color"]),
+        ("F+Y wrist", 2, SAME_NAME.color),
+        ("F/Y elbow / forearm", 2, OTHER_NAME.color),
+        ("F wrist", 1, CHOICES["faster-rcnn"].look.color),
     ]
     assert (
         pane.title
@@ -86,44 +84,3 @@ def test_a_place_is_led_by_its_strongest_box():
     assert places_of(Detections.empty()) == []
     leaders = FIRST[[0, 2, 3]]
     assert agree(leaders, SECOND).both == ((0, 0),)
-
-
-def test_labels_are_clear_of_each_other_however_crowded():
-    rng = np.random.default_rng(0)
-    font = ImageFont.load_default(14)
-    corners = rng.integers(100, 200, (25, 2))
-    boxes = [(x, y, x + 80, y + 80) for x, y in corners.tolist()]
-    taken = []
-    for box in boxes:
-        taken.append(free_place((600, 700), box, "F wrist 0.50", font, taken, boxes))
-    for i, a in enumerate(taken):
-        assert a[0] >= 0 and a[1] >= 0 and a[2] <= 600 and a[3] <= 700  # noqa: PT018
-        for b in taken[:i]:
-            assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
-
-
-def test_a_label_is_not_put_on_its_own_box():
-    font = ImageFont.load_default(14)
-    for box in ((200, 200, 300, 300), (0, 0, 60, 60), (540, 640, 599, 699)):
-        left, top, right, bottom = free_place((600, 700), box, "F wrist", font, [], [box])
-        assert min(right, box[2]) <= max(left, box[0]) or min(bottom, box[3]) <= max(top, box[1])
-
-
-@pytest.mark.parametrize("line", ["brackets", "double", "crossed", "plain", "slashed", "dotted"])
-def test_each_line_is_another(line):
-    def painted(kind: str) -> np.ndarray:
-        mark = Mark(((100.0, 100.0, 500.0, 500.0),), "", "#FF0000", kind)
-        image = draw(np.full((900, 900, 3), 90, np.uint8), [Pane("", (mark,))], [])
-        return (np.asarray(image) == ImageColor.getrgb("#FF0000")).all(axis=2)
-
-    own = painted(line)
-    assert own.any()
-    for other in {"brackets", "double", "crossed", "plain", "slashed", "dotted"} - {line}:
-        assert (own != painted(other)).any()
-
-
-def test_panes_stand_side_by_side_above_the_caption():
-    rgb = np.full((900, 600, 3), (77, 10, 10), np.uint8)
-    image = np.asarray(draw(rgb, [Pane("one", ()), Pane("two", ())], ["below"]))
-    assert image.shape[1] >= 1200
-    assert (image == (77, 10, 10)).all(axis=2).sum() == 2 * 900 * 600
