@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from bonefx.results import RESULT_VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -79,7 +81,7 @@ def compare(
     radiograph = _read(image)
     outcomes = inference.run(radiograph, list(MODELS))
     answer = {
-        "schema_version": inference.SCHEMA_VERSION,
+        "schema_version": RESULT_VERSION,
         "results": [Result(outcome.to_result(threshold), radiograph) for outcome in outcomes],
         "agreement": inference.agreement_of(outcomes, [threshold] * len(outcomes), inference.pair_of(pair)),
     }
@@ -91,4 +93,4 @@ def _read(image: str | Path | np.ndarray) -> Radiograph:
 
     from bonefx import images
 
-    return (images.read if isinstance(image, (str, os.PathLike)) else images.from_array)(image)
+    return images.read(image) if isinstance(image, (str, os.PathLike)) else images.from_array(image)

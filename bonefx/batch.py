@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,8 @@ from bonefx.errors import ImageError
 from bonefx.files import whole
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
-from bonefx.inference import Outcome
 from bonefx.interchange import FORMAT_TITLES, FORMATS
+from bonefx.results import RESULT_VERSION, Outcome
 from bonefx.settings import NOTICE
 
 if TYPE_CHECKING:
@@ -105,13 +105,14 @@ def run(
             def tell(model_id: str, step: Progress, place: str = place) -> None:
                 progress(f"{place} ({MODELS[model_id].name}: {step.text()})")
 
-            radiograph, header = None, (None, None)
+            radiograph: Radiograph | None = None
+            header: tuple[Dataset | None, str | None] = (None, None)
             try:
                 with opener.open(entry) as path:
                     radiograph = replace(images.read(path), name=entry.name)
                     if reports:
                         header = _header(path)
-                outcomes = inference.run(radiograph, model_ids, registry, tell, patient=True)
+                outcomes = list(inference.run(radiograph, model_ids, registry, tell, patient=True))
             except ImageError as error:
                 outcomes = [Outcome(entry.name, 0, 0, model, error=str(error)) for model in model_ids]
             yield Row(entry.name, tuple(answer(outcomes)), radiograph, *header, outcomes=tuple(outcomes))
@@ -146,7 +147,7 @@ def save_folder(rows: Iterable[Row], folder: Path, formats: Collection[str] = ()
     yield from _save(rows, put, formats)
 
 
-def save_archive(rows: Iterable[Row], path: Path) -> Iterator[Row]:
+def save_archive(rows: Iterable[Row], path: Path) -> Generator[Row, None, None]:
     """Write what a person takes away into a ZIP archive, while the rows pass through.
 
     It has an annotated PNG for each image that could be read, `annotated/001-NAME.png`, and after the last
@@ -182,7 +183,7 @@ def _save(rows: Iterable[Row], put: Put, formats: Collection[str]) -> Iterator[R
             yield row
         complete = True
     finally:
-        head = {"schema_version": inference.SCHEMA_VERSION, "complete": complete, "pictures": pictures}
+        head = {"schema_version": RESULT_VERSION, "complete": complete, "pictures": pictures}
         put("results.json", export.to_json(results, **head).encode())
         put("results.csv", export.to_csv(results).encode())
         for name in formats:
@@ -193,6 +194,8 @@ def _save(rows: Iterable[Row], put: Put, formats: Collection[str]) -> Iterator[R
 
 def _reported(row: Row, name: str, put: Put) -> Row:
     """Write the DICOM reports on a row; the row, which says so where there can be none."""
+    if row.radiograph is None:
+        return row
     try:
         for ending, content in dicom_results.documents(row.header, row.radiograph, row.results):
             put(f"{name}-{ending}.dcm", content)
@@ -207,7 +210,7 @@ def file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._")[:60] or "image"
 
 
-def _readme(results: Sequence[Mapping[str, Any]], complete: bool, formats: Collection[str]) -> str:
+def _readme(results: Sequence[dict[str, Any]], complete: bool, formats: Collection[str]) -> str:
     titles = [(name, FORMAT_TITLES[name]) for name in formats]
     made_by = dict.fromkeys(
         f"- {result['model']}: {export.weights_in_words(result)}, threshold {result['threshold']:.4g}"

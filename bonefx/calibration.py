@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bonefx.errors import MetricsError
+from bonefx.results import Identity
 from bonefx.settings import packaged
 
 FILE = "calibration.json"
@@ -79,14 +80,14 @@ def fit(scores: np.ndarray, hits: np.ndarray) -> Calibration:
     return Calibration(float(values[0]), float(values[1]))
 
 
-def calibration_of(sha256: str | None, nms: str | None, image_size: int | None) -> Calibration | None:
-    """The packaged calibration of this weight file, run in this way; None where it has none."""
-    return stored().get((sha256, nms, image_size))
+def calibration_of(identity: Identity | None) -> Calibration | None:
+    """The packaged calibration of a weight file, run in one way; None where it has none."""
+    return None if identity is None else stored().get(identity)
 
 
 @lru_cache(maxsize=1)
-def stored() -> Mapping[tuple[str | None, str | None, int | None], Calibration]:
-    """The packaged calibrations by SHA-256, NMS mode and image size; none where the file is missing.
+def stored() -> Mapping[Identity, Calibration]:
+    """The packaged calibrations; none where the file is missing.
 
     Raises:
         MetricsError: the file is damaged.
@@ -95,7 +96,7 @@ def stored() -> Mapping[tuple[str | None, str | None, int | None], Calibration]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {
-            (entry["sha256"], entry["nms"], entry["image_size"]): Calibration(
+            Identity(entry["sha256"], entry["nms"], entry["image_size"]): Calibration(
                 float(entry["slope"]), float(entry["offset"]), tuple(entry["fitted_on"])
             )
             for entry in content["models"]

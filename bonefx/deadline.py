@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from bonefx.errors import SourceError
 
@@ -81,4 +81,4 @@ def watch(
     result, error = outcome
     if error is not None:
         raise explain(error) from error
-    return result
+    return cast(T, result)

@@ -13,8 +13,9 @@ from typing import Any
 from bonefx import batch, dicom_results, entries, shards
 from bonefx.detectors import MODELS
 from bonefx.errors import RequestError, quoted
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES
 from bonefx.interchange import FORMATS
+from bonefx.results import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD, NOTICE, Settings
 from bonefx.terminal import Stopped, replace_line, say, stoppable
 

@@ -114,7 +114,7 @@ def documents(
     if all("error" in result for result in results):
         raise ImageError("No model has a result for this image: there is no report.")
     for ending, make in (("sr", structured_report), ("sc", secondary_capture)):
-        file = io.BytesIO()
+        file: io.BytesIO | None = io.BytesIO()
         with silenced(*_LOGGERS):
             try:
                 make(header, radiograph, results).save_as(file)

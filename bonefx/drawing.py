@@ -16,6 +16,7 @@ _LEGIBLE = 900  # pixels on the long side; a smaller picture is enlarged, as lab
 _GAP = 4  # pixels between two panes
 _PLAIN = str.maketrans({"≥": ">=", "≤": "<=", "–": "-", "—": "-", "−": "-", "×": "x", "→": "->", "•": "·"})
 
+Font = ImageFont.FreeTypeFont
 Box = tuple[float, float, float, float]
 Place = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -61,7 +62,7 @@ def draw(rgb: np.ndarray, panes: Sequence[Pane], caption: Sequence[str]) -> Imag
     factor = max(1, math.ceil(_LEGIBLE / max(width, height)))
     size = (width * factor, height * factor)
     picture = Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)
-    font = ImageFont.load_default(max(13, round(max(size) / 60)))
+    font = _font(max(13, round(max(size) / 60)))
     drawn = [
         _framed(_pane(picture.copy(), pane.marks, factor, font), [pane.title] if pane.title else [], [], font)
         for pane in panes
@@ -89,12 +90,10 @@ def thumbnail(rgb: np.ndarray, size: int) -> Image.Image:
     return image
 
 
-def _pane(
-    picture: Image.Image, marks: Sequence[Mark], factor: int, font: ImageFont.FreeTypeFont
-) -> Image.Image:
+def _pane(picture: Image.Image, marks: Sequence[Mark], factor: int, font: Font) -> Image.Image:
     canvas = ImageDraw.Draw(picture)
     unit = max(1, round(font.size / 9))  # what is one pixel on the screen
-    scaled = [[tuple(round(v * factor) for v in box) for box in mark.boxes] for mark in marks]
+    scaled = [[_scaled(box, factor) for box in mark.boxes] for mark in marks]
     for mark, boxes in reversed(list(zip(marks, scaled, strict=True))):
         for box in boxes:
             _outline(canvas, box, mark, unit)
@@ -102,17 +101,24 @@ def _pane(
     around = [_around(boxes) for boxes in scaled]
     for mark, box in zip(marks, around, strict=True):
         if mark.text:
-            place = free_place(canvas.im.size, box, mark.text, font, taken, around)
+            place = free_place(picture.size, box, mark.text, font, taken, around)
             taken.append(place)
             _label(canvas, place, mark, font, unit)
     return picture
+
+
+def _scaled(box: Box, factor: int) -> Place:
+    x1, y1, x2, y2 = (round(edge * factor) for edge in box)
+    return x1, y1, x2, y2
 
 
 def _outline(canvas: ImageDraw.ImageDraw, box: Place, mark: Mark, unit: int) -> None:
     """The strokes of a mark: on dark ones, so that they show on any ground."""
     x1, y1, x2, y2 = box
     double = mark.line == "double" and not mark.faint
-    layers = [(5 if double else 1 if mark.faint else 2, mark.color, mark.dashed or mark.line == "dotted")]
+    layers: list[tuple[float, str, bool]] = [
+        (5 if double else 1 if mark.faint else 2, mark.color, mark.dashed or mark.line == "dotted")
+    ]
     if double:
         layers.append((1.5, DARK, mark.dashed))
     elif not mark.faint:
@@ -164,7 +170,7 @@ def free_place(
     size: tuple[int, int],
     box: Place,
     text: str,
-    font: ImageFont.FreeTypeFont,
+    font: Font,
     taken: Sequence[Place],
     boxes: Sequence[Place],
 ) -> Place:
@@ -194,19 +200,24 @@ def free_place(
     for obstacles in (boxes, not_larger, ()):
         free = clear[~_meets_any(clear, obstacles)]
         if len(free):
-            return tuple(free[0].tolist())
-    return tuple(inside[0].tolist())
+            return _place(free[0])
+    return _place(inside[0])
+
+
+def _place(corners: np.ndarray) -> Place:
+    left, top, right, bottom = corners.tolist()
+    return left, top, right, bottom
 
 
 def _meets_any(places: np.ndarray, others: Sequence[Place]) -> np.ndarray:
     """Which of the places (n, 4) overlap one of the others: bool (n,)."""
     a, b = places[:, None], np.array(others, int).reshape(1, -1, 4)
-    return ((a[..., :2] < b[..., 2:]) & (b[..., :2] < a[..., 2:])).all(2).any(1)
+    meets: np.ndarray = (a[..., :2] < b[..., 2:]) & (b[..., :2] < a[..., 2:])
+    found: np.ndarray = np.any(np.all(meets, axis=2), axis=1)
+    return found
 
 
-def _label(
-    canvas: ImageDraw.ImageDraw, place: Place, mark: Mark, font: ImageFont.FreeTypeFont, unit: int
-) -> None:
+def _label(canvas: ImageDraw.ImageDraw, place: Place, mark: Mark, font: Font, unit: int) -> None:
     """A plate of the mark's colour, or a dark one for what is dashed."""
     weak = mark.dashed or mark.line == "dotted"
     right, bottom = place[2] - 1, place[3] - 1
@@ -217,9 +228,7 @@ def _label(
     canvas.text(middle, mark.text, fill=LIGHT if weak else DARK, font=font, anchor="mm")
 
 
-def _framed(
-    picture: Image.Image, above: Sequence[str], below: Sequence[str], font: ImageFont.FreeTypeFont
-) -> Image.Image:
+def _framed(picture: Image.Image, above: Sequence[str], below: Sequence[str], font: Font) -> Image.Image:
     """The picture between strips of text; a narrow one gets a margin, so that words fit.
 
     Args:
@@ -242,7 +251,7 @@ def _framed(
     return sheet
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
     """Lines of about `width` pixels, by the mean width of the text's own characters."""
     text = _drawable(text)
     columns = 0.9 * width * len(text) / max(font.getlength(text), 1)
@@ -253,3 +262,10 @@ def _drawable(text: str) -> str:
     """The text in signs that Pillow's font has: no accents, no typographic dashes."""
     parts = unicodedata.normalize("NFKD", text.translate(_PLAIN))
     return "".join(sign for sign in parts if not unicodedata.combining(sign))
+
+
+def _font(size: int) -> Font:
+    """Pillow's own."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # it is wherever Pillow has FreeType, as its wheels have
+    return font

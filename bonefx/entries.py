@@ -111,6 +111,7 @@ class Opener:
             path.unlink(missing_ok=True)
 
     def _unpack(self, entry: Entry, path: Path) -> None:
+        assert entry.member is not None  # what is no member is opened where it lies
         with path.open("wb") as file:
             for piece in _pieces(entry.path, entry.member):
                 self._left -= len(piece)

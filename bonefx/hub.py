@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from bonefx.errors import SourceError
 from bonefx.files import open_regular
@@ -29,6 +29,7 @@ from bonefx.hub_client import (
     ignore,
 )
 from bonefx.hub_errors import MissingError
+from bonefx.results import Source, Weights
 from bonefx.settings import Settings, packaged
 
 __all__ = [
@@ -36,8 +37,8 @@ __all__ = [
     "Progress",
     "Pushed",
     "SourceProblem",
+    "WeightFile",
     "WeightSources",
-    "Weights",
     "check_push_beside_weights",
     "fetch_beside_weights",
     "fetch_metrics",
@@ -55,20 +56,15 @@ RETRY_SECONDS = 300.0  # how long a source that failed is left alone
 _SWITCHED_OFF = "The Hub is switched off (BONEFX_HUB=off or HF_HUB_OFFLINE=1)."
 _FROM_CACHE = "The copy in this machine's cache is used."
 
-Source = Literal["local", "hub", "bundled"]
-
 
 @dataclass(frozen=True)
-class Weights:
+class WeightFile:
     """A weight file that lies ready on this machine, and where it came from.
 
     Attributes:
         path: the file.
-        source: `local`, `hub` or `bundled`.
-        repo, revision: Hub repository and full commit SHA; None for the other sources.
-        file: its name in the repository, or in its folder.
-        sha256: of its bytes, hexadecimal.
-        config: the Detectron2-style YAML beside it; None where there is none.
+        source, repo, revision, file, sha256: as of `bonefx.results.Weights`.
+        config: the YAML beside it; None where there is none.
     """
 
     path: Path
@@ -79,9 +75,9 @@ class Weights:
     sha256: str
     config: Path | None = None
 
-    def to_record(self) -> dict[str, str | None]:
-        """What travels with every result: `source`, `repo`, `revision`, `file`, `sha256`."""
-        return {key: getattr(self, key) for key in ("source", "repo", "revision", "file", "sha256")}
+    def described(self) -> Weights:
+        """What travels with every result."""
+        return Weights(self.source, self.repo, self.revision, self.file, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class SourceProblem:
     reason: str
 
 
-def local_weights(path: Path, source: Source = "local") -> Weights:
+def local_weights(path: Path, source: Source = "local") -> WeightFile:
     """The weight file at `path`, with `<stem>.yaml` or else `config.yaml` in its folder as its config.
 
     Raises:
@@ -103,7 +99,7 @@ def local_weights(path: Path, source: Source = "local") -> Weights:
     configs = (path.with_suffix(".yaml"), path.with_name("config.yaml"))
     # Whatever it is: one that cannot be read must not pass for none.
     config = next((config for config in configs if os.path.lexists(config)), None)
-    return Weights(path, source, None, None, path.name, sha256, config)
+    return WeightFile(path, source, None, None, path.name, sha256, config)
 
 
 class WeightSources:
@@ -144,7 +140,7 @@ class WeightSources:
         progress: OnProgress = ignore,
         wanted: Mapping[str, str] | None = None,
         with_config: bool = False,
-    ) -> Iterator[Weights | SourceProblem]:
+    ) -> Iterator[WeightFile | SourceProblem]:
         """The weight files to try, best source first, each looked for only when it is asked for.
 
         That there is no local file is the normal case and yields nothing. Every other source that is
@@ -171,7 +167,7 @@ class WeightSources:
         yield from self._from_hub(filename, beside, progress, wanted or {})
         yield self._from_folder(filename, "bundled", packaged("bundled") / bundled)
 
-    def reject(self, filename: str, weights: Weights, reason: str) -> SourceProblem:
+    def reject(self, filename: str, weights: WeightFile, reason: str) -> SourceProblem:
         """Remember that a candidate for `filename` is no checkpoint, like any failure of its source."""
         text = f"{weights.file} ({weights.source}) is not used: {reason}"
         return self._remember(filename, weights.source, text, cache=False)
@@ -187,7 +183,7 @@ class WeightSources:
         with self._lock:
             self._failures = {key: replace(failure, until=now) for key, failure in self._failures.items()}
 
-    def _from_folder(self, filename: str, source: Source, path: Path) -> Weights | SourceProblem:
+    def _from_folder(self, filename: str, source: Source, path: Path) -> WeightFile | SourceProblem:
         if failure := self._failures.get((filename, source)):
             return SourceProblem(source, failure.reason)
         try:
@@ -197,7 +193,7 @@ class WeightSources:
 
     def _from_hub(
         self, filename: str, beside: str | None, progress: OnProgress, wanted: Mapping[str, str]
-    ) -> Iterator[Weights | SourceProblem]:
+    ) -> Iterator[WeightFile | SourceProblem]:
         failure = self._failures.get((filename, "hub"))
         if failure and not failure.cache:
             yield SourceProblem("hub", failure.reason)
@@ -218,7 +214,7 @@ class WeightSources:
             if not unasked:
                 self._remember(filename, "hub", file.note, cache=True)
             yield SourceProblem("hub", f"{file.note} {_FROM_CACHE}")
-        yield Weights(file.path, "hub", file.repo, file.revision, file.file, file.sha256, file.beside)
+        yield WeightFile(file.path, "hub", file.repo, file.revision, file.file, file.sha256, file.beside)
 
     def _check_wanted(self, wanted: Mapping[str, str]) -> None:
         """
@@ -300,9 +296,11 @@ def check_push_beside_weights(settings: Settings) -> None:
 
 
 def fetch_beside_weights(
-    settings: Settings, weights: Weights, names: Sequence[str], progress: OnProgress = ignore
+    settings: Settings, weights: WeightFile, names: Sequence[str], progress: OnProgress = ignore
 ) -> bool:
     """Bring files of the commit that weights on this machine came from beside them; whether all are there."""
+    if weights.repo is None or weights.revision is None:
+        return False
     repo = HubRepo(settings.endpoint, settings.token, weights.repo, revision=weights.revision)
     unasked = None if settings.hub else _SWITCHED_OFF
     try:

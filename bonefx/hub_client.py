@@ -215,6 +215,8 @@ class HubRepo:
                     progress,
                 )
                 sha256 = self._cache.blob(metadata.etag, limit)
+            if sha256 is None:
+                raise SourceError("What the Hub sent was gone before it could be read.")
             commit = metadata.commit_hash
             return self._cache.link(filename, self.revision, commit, metadata.etag), sha256
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,14 @@ import numpy as np
 from bonefx import agreement
 from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS, Consensus
-from bonefx.detections import Detections
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
-from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch
+from bonefx.detectors.base import MAX_DETECTIONS, Stopwatch
 from bonefx.errors import BoneFXError, RequestError, log_frames, quoted
 from bonefx.fusion import fuse
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
-from bonefx.settings import NOTICE, ZERO_GPU
-
-SCHEMA_VERSION = 1
+from bonefx.results import Outcome
+from bonefx.settings import ZERO_GPU
 
 CHOICES: Mapping[str, ModelSpec | Consensus] = {**MODELS, CONSENSUS.id: CONSENSUS}
 """All that `run` can be asked for, by id: the models in the registry's order, then the consensus."""
@@ -31,59 +29,6 @@ GPU_SECONDS = 5
 """What a call reserves on ZeroGPU, and half as much again of a visitor's quota: CUDA's start takes most."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one model made of one image: plain values that can cross a process.
-
-    Attributes:
-        image, width, height: the image's file name and size in pixels.
-        model: the model's id.
-        detections: everything above the detectors' common floor; None after a failure.
-        error: in a person's words, where the model failed.
-        weights: source, repo, revision, file and sha256 of the weights that were used; None of a consensus.
-        runtime: what computed; None of a consensus.
-        nms, image_size: with the weights, what a metrics file must share to belong to this outcome.
-        timings_ms: milliseconds by stage.
-        notes: for the person: on the image, and on why no better weights were used.
-        members: of a consensus, `model`, `weights`, `nms`, `image_size` and `runtime` of each model that it
-            is made of, as plain values; otherwise empty.
-    """
-
-    image: str
-    width: int
-    height: int
-    model: str
-    detections: Detections | None = None
-    error: str | None = None
-    weights: dict[str, Any] | None = None
-    runtime: Runtime | None = None
-    nms: str = ""
-    image_size: int = 0
-    timings_ms: dict[str, float] | None = None
-    notes: tuple[str, ...] = ()
-    members: tuple[dict[str, Any], ...] = ()
-
-    def to_result(self, threshold: float) -> dict[str, Any]:
-        """The answer of API and command line (`schema_version` 1), with detections from `threshold` up."""
-        head = {
-            "schema_version": SCHEMA_VERSION,
-            "image": self.image,
-            "width": self.width,
-            "height": self.height,
-            "model": self.model,
-            "weights": self.weights,
-            **({"members": list(self.members)} if self.members else {}),
-            "runtime": None if self.runtime is None else vars(self.runtime),
-            "threshold": threshold,
-            "timings_ms": {stage: round(ms, 2) for stage, ms in (self.timings_ms or {}).items()},
-            "notes": list(self.notes),
-            "notice": NOTICE,
-        }
-        if self.detections is None:
-            return {**head, "error": self.error}
-        return {**head, "detections": self.detections.above(threshold).to_records()}
 
 
 def check_threshold(value: Any) -> float:
@@ -133,26 +78,22 @@ def run(
     """
     model_ids = [check_model(name) for name in model_ids]
     models = registry or default_registry()
-    needed = tuple(dict.fromkeys(each for model_id in model_ids for each in _runs(model_id)))
-    failures: dict[str, str] = {}
-    for model_id in needed:
-        problem = _load(models, model_id, progress)
-        if problem is not None:
-            failures[model_id] = problem
-    ready = tuple(model_id for model_id in needed if model_id not in failures)
-    answers: list[dict[str, Any]] = []
+    height, width = radiograph.rgb.shape[:2]
+    outcomes = {
+        model_id: Outcome(radiograph.name, width, height, model_id, notes=radiograph.notes)
+        for each in model_ids
+        for model_id in _runs(each)
+    }
+    for model_id, outcome in outcomes.items():
+        if problem := _load(models, model_id, progress):
+            outcomes[model_id] = replace(outcome, error=problem)
+    ready = [outcome for outcome in outcomes.values() if outcome.error is None]
     if ready:
         with models.turns.turn(patient):
-            for model_id in ready:  # told now, so that a run is not begun that was cancelled while it waited
-                progress(model_id, Progress("looking for fractures"))
-            answers = _forward(radiograph.rgb, ready, _portable(registry))
-    made = dict(zip(ready, answers, strict=True))
-    facts = {"image": radiograph.name, "width": radiograph.width, "height": radiograph.height}
-    outcomes: dict[str, Outcome] = {}
-    for model_id in needed:
-        values = made.get(model_id) or {"error": failures[model_id], "notes": ()}
-        notes = (*radiograph.notes, *values.pop("notes"))
-        outcomes[model_id] = Outcome(**facts, model=model_id, notes=notes, **values)
+            for each in ready:  # told now, so that a run is not begun that was cancelled while it waited
+                progress(each.model, Progress("looking for fractures"))
+            for made in _forward(radiograph.rgb, ready, _portable(registry)):
+                outcomes[made.model] = made
     if CONSENSUS.id in model_ids:
         members = [outcomes[model_id] for model_id in CONSENSUS.members]
         outcomes[CONSENSUS.id] = consensus_of(members, radiograph.notes)
@@ -202,51 +143,40 @@ def consensus_of(members: Sequence[Outcome], image_notes: tuple[str, ...] = ()) 
         members: the outcomes of `CONSENSUS.members` on one image, in that order.
         image_notes: those on the image, which each member's notes begin with.
     """
-    values = _fused(members, len(image_notes))
-    notes = (*image_notes, *values.pop("notes"))
     first = members[0]
-    facts = {"image": first.image, "width": first.width, "height": first.height}
-    return Outcome(**facts, model=CONSENSUS.id, notes=notes, **values)
+    blank = Outcome(
+        first.image,
+        first.width,
+        first.height,
+        CONSENSUS.id,
+        members=tuple(member.as_member() for member in members),
+        notes=(
+            *image_notes,
+            *(f"{MODELS[m.model].name}: {note}" for m in members for note in m.notes[len(image_notes) :]),
+        ),
+    )
+    found = [member.detections for member in members if member.detections is not None]
+    if len(found) < len(members):
+        failed = [f"{MODELS[member.model].name}: {member.error}" for member in members if member.error]
+        return replace(blank, error=f"There is no consensus without all models. {' '.join(failed)}")
+    calibrations = [calibration_of(member.as_member().identity) for member in members]
+    uncalibrated = tuple(
+        f"The scores of {MODELS[member.model].name} are fused as they are: its weights have no calibration."
+        for member, calibration in zip(members, calibrations, strict=True)
+        if calibration is None
+    )
+    stopwatch = Stopwatch()
+    for member in members:
+        stopwatch.add(member.model, (member.timings_ms or {})["total"])
+    with stopwatch("fusion"):
+        fused = fuse(found, calibrations)[:MAX_DETECTIONS]
+    ms = {**stopwatch.ms, "total": sum(stopwatch.ms.values())}
+    return replace(blank, detections=fused, timings_ms=ms, notes=(*blank.notes, *uncalibrated))
 
 
 def _runs(model_id: str) -> tuple[str, ...]:
     """The models that must run for this answer."""
     return CONSENSUS.members if model_id == CONSENSUS.id else (model_id,)
-
-
-def _fused(members: Sequence[Outcome], image_notes: int) -> dict[str, Any]:
-    """The consensus as fields of its own outcome; the first notes of its members' are the image's."""
-    values: dict[str, Any] = {
-        "notes": [f"{MODELS[m.model].name}: {note}" for m in members for note in m.notes[image_notes:]],
-        "members": tuple(
-            {
-                "model": member.model,
-                "weights": member.weights,
-                "nms": member.nms,
-                "image_size": member.image_size,
-                "runtime": None if member.runtime is None else vars(member.runtime),
-            }
-            for member in members
-        ),
-    }
-    failed = [f"{MODELS[member.model].name}: {member.error}" for member in members if member.error]
-    if failed:
-        return {**values, "error": f"There is no consensus without all models. {' '.join(failed)}"}
-    calibrations = [
-        calibration_of((member.weights or {}).get("sha256"), member.nms, member.image_size)
-        for member in members
-    ]
-    values["notes"] += [
-        f"The scores of {MODELS[member.model].name} are fused as they are: its weights have no calibration."
-        for member, calibration in zip(members, calibrations, strict=True)
-        if calibration is None
-    ]
-    stopwatch = Stopwatch()
-    for member in members:
-        stopwatch.add(member.model, member.timings_ms["total"])
-    with stopwatch("fusion"):
-        values["detections"] = fuse([member.detections for member in members], calibrations)[:MAX_DETECTIONS]
-    return {**values, "timings_ms": {**stopwatch.ms, "total": sum(stopwatch.ms.values())}}
 
 
 def prepare(registry: Registry) -> None:
@@ -291,50 +221,59 @@ def _load(models: Registry, model_id: str, progress: Callable[[str, Progress], N
     return None
 
 
-def _forward(rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | None) -> list[dict[str, Any]]:
+def _forward(rgb: np.ndarray, blanks: Sequence[Outcome], registry: Registry | None) -> list[Outcome]:
     """The forward passes, on ZeroGPU by the processor where no GPU is given."""
     if not ZERO_GPU:
-        return _compute(rgb, model_ids, registry)
+        return _compute(rgb, blanks, registry)
     try:
-        return _compute_on_gpu(rgb, model_ids, registry)
+        answers: list[Outcome] = _compute_on_gpu(rgb, blanks, registry)
+        return answers
     except Exception as error:  # a quota, a time out, nobody at home: all mean that there is no GPU now
         words = re.sub("<[^>]*>", "", str(getattr(error, "message", error))).strip()
         _log.warning("the processor answers, for want of a GPU: %s", words)
         note = f"No GPU was given, so the processor answered. {words}"
-        answers = _compute(rgb, model_ids, registry, on_cpu=True)
-        return [{**answer, "notes": (*answer["notes"], note)} for answer in answers]
+        by_cpu = _compute(rgb, blanks, registry, on_cpu=True)
+        return [replace(answer, notes=(*answer.notes, note)) for answer in by_cpu]
 
 
 def _compute(
-    rgb: np.ndarray, model_ids: Sequence[str], registry: Registry | None, on_cpu: bool = False
-) -> list[dict[str, Any]]:
+    rgb: np.ndarray, blanks: Sequence[Outcome], registry: Registry | None, on_cpu: bool = False
+) -> list[Outcome]:
     """The forward passes: on ZeroGPU the one function that a worker with a GPU runs.
 
     The models are in memory already; the worker, a fork, has them too. Values go both ways pickled.
+
+    Args:
+        rgb: the image.
+        blanks: an outcome for each model that is to run, without what it finds.
+        registry: the models; None takes those of this process.
+        on_cpu: whether the processor answers though a GPU was promised.
     """
     models = registry or default_registry()
     answers = []
-    for model_id in model_ids:
-        loaded, stopwatch = models.loaded(model_id), Stopwatch()
-        answer = {
-            "weights": loaded.weights.to_record(),
-            "nms": loaded.detector.nms,
-            "image_size": loaded.detector.image_size,
-            "notes": loaded.notes,
-        }
+    for blank in blanks:
+        loaded, stopwatch = models.in_memory(blank.model), Stopwatch()
+        answer = replace(
+            blank,
+            weights=loaded.weights.described(),
+            nms=loaded.detector.nms,
+            image_size=loaded.detector.image_size,
+            notes=(*blank.notes, *loaded.notes),
+        )
         runtime = None
         try:
-            detector = models.on_cpu(model_id) if on_cpu else loaded.detector
+            detector = models.on_cpu(blank.model) if on_cpu else loaded.detector
             runtime = detector.runtime
             with stopwatch("total"):
-                answer["detections"] = detector.detect(rgb, stopwatch)
+                answer = replace(answer, detections=detector.detect(rgb, stopwatch))
         except BoneFXError as error:
-            answer["error"] = str(error)
+            answer = replace(answer, error=str(error))
         except Exception as error:
-            _log.error("%s failed", model_id)
+            _log.error("%s failed", blank.model)
             log_frames(_log, error)
-            answer["error"] = "The model failed on this image for an unexpected reason; the log has details."
-        answers.append({**answer, "runtime": stopwatch.runtime or runtime, "timings_ms": stopwatch.ms})
+            words = "The model failed on this image for an unexpected reason; the log has details."
+            answer = replace(answer, error=words)
+        answers.append(replace(answer, runtime=stopwatch.runtime or runtime, timings_ms=stopwatch.ms))
     return answers
 
 

@@ -50,7 +50,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     def check() -> None:
         if asked:

@@ -12,6 +12,7 @@ from bonefx.detectors import MODELS
 from bonefx.evaluation import report
 from bonefx.evaluation.summary import markdown_table
 from bonefx.fusion import RULE
+from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
 
 
@@ -31,7 +32,7 @@ def test_the_packaged_metrics_are_theirs(model_id, data_set):
     made = report.read(file)
     (member,) = made["detector"]["members"]
     assert member["sha256"] == sha256(model_id)
-    learnt = calibration_of(member["sha256"], member["nms"], member["image_size"])
+    learnt = calibration_of(Identity(member["sha256"], member["nms"], member["image_size"]))
     told = made["calibration"]
     assert (told["slope"], told["offset"]) == (learnt.slope, learnt.offset)
     assert made["dataset"]["sha256"] not in [data["sha256"] for data in told["fitted_on"]]

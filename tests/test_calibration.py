@@ -10,6 +10,7 @@ import pytest
 from bonefx import calibration
 from bonefx.calibration import Calibration, fit
 from bonefx.errors import MetricsError
+from bonefx.results import Identity
 
 
 @pytest.mark.parametrize(
@@ -67,16 +68,17 @@ def folder(tmp_path, monkeypatch):
 def test_a_calibration_belongs_to_weights_and_how_they_are_run(folder):
     entry = {"sha256": "a", "nms": "x", "image_size": 96, "slope": 1.5, "offset": -1.0, "fitted_on": []}
     (folder / calibration.FILE).write_text(json.dumps({"models": [entry]}), encoding="utf-8")
-    assert calibration.calibration_of("a", "x", 96) == Calibration(1.5, -1.0)
-    for other in [("b", "x", 96), ("a", "y", 96), ("a", "x", 128), (None, None, None)]:
-        assert calibration.calibration_of(*other) is None
+    assert calibration.calibration_of(Identity("a", "x", 96)) == Calibration(1.5, -1.0)
+    for other in [("b", "x", 96), ("a", "y", 96), ("a", "x", 128), ("", "", 0)]:
+        assert calibration.calibration_of(Identity(*other)) is None
+    assert calibration.calibration_of(None) is None
 
 
 def test_without_a_file_nothing_is_calibrated(folder):
-    assert calibration.calibration_of("a", "x", 96) is None
+    assert calibration.calibration_of(Identity("a", "x", 96)) is None
 
 
 def test_a_damaged_file_is_named(folder):
     (folder / calibration.FILE).write_text('{"models": [{}]}', encoding="utf-8")
     with pytest.raises(MetricsError, match=r"calibration\.json is damaged"):
-        calibration.calibration_of("a", "x", 96)
+        calibration.calibration_of(Identity("a", "x", 96))

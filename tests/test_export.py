@@ -12,22 +12,16 @@ from PIL import ImageColor
 
 from bonefx import export, images
 from bonefx.detections import Detections
-from bonefx.detectors.base import Runtime
 from bonefx.drawing import Pane, draw
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES
+from bonefx.results import Member, Outcome, Runtime, Weights
 from bonefx.settings import NOTICE
 
 BOXES = [[100, 200, 300, 400], [10, 20, 30, 40]]
 
 
-def weights(name: str) -> dict:
-    return {
-        "source": "hub",
-        "repo": "o/r",
-        "revision": "f" * 40,
-        "file": f"{name}.pt",
-        "sha256": name[0] * 64,
-    }
+def weights(name: str) -> Weights:
+    return Weights("hub", "o/r", "f" * 40, f"{name}.pt", name[0] * 64)
 
 
 def outcome(model: str = "yolo", **changes) -> Outcome:
@@ -46,11 +40,8 @@ def outcome(model: str = "yolo", **changes) -> Outcome:
 
 def consensus(**changes) -> dict:
     members = tuple(
-        {"model": model, "weights": weights(model), "nms": "", "image_size": 640, "runtime": runtime}
-        for model, runtime in (
-            ("faster-rcnn", {"engine": "torch 2", "precision": "bfloat16", "device": "a processor"}),
-            ("yolo", {"engine": "OpenVINO 1", "precision": "bfloat16", "device": "a processor"}),
-        )
+        Member(model, weights(model), "", 640, Runtime(engine, "bfloat16", "a processor"))
+        for model, engine in (("faster-rcnn", "torch 2"), ("yolo", "OpenVINO 1"))
     )
     return outcome("consensus", weights=None, runtime=None, members=members, **changes).to_result(0.25)
 

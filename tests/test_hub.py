@@ -18,7 +18,7 @@ from bonefx.errors import SourceError
 from bonefx.hub import (
     Progress,
     SourceProblem,
-    Weights,
+    WeightFile,
     WeightSources,
     fetch_metrics,
     local_weights,
@@ -60,11 +60,11 @@ def impatient(settings: Settings) -> WeightSources:
     return WeightSources(settings, answer_seconds=ANSWER, silence_seconds=SILENCE)
 
 
-def first(found) -> tuple[Weights, list[str]]:
+def first(found) -> tuple[WeightFile, list[str]]:
     """The first weights, and the sentences before them."""
     reasons = []
     for candidate in found:
-        if isinstance(candidate, Weights):
+        if isinstance(candidate, WeightFile):
             return candidate, reasons
         reasons.append(candidate.reason)
     raise AssertionError(f"no weights: {reasons}")
@@ -618,7 +618,7 @@ def test_a_name_in_the_settings_does_not_lead_out_of_the_cache(
 # A cache that went bad
 
 
-def blob_of(weights: Weights) -> Path:
+def blob_of(weights: WeightFile) -> Path:
     return weights.path.resolve()
 
 

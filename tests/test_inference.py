@@ -38,8 +38,8 @@ def test_both_models_answer_in_the_order_asked(registry, radiograph):
     for outcome in outcomes:
         assert outcome.error is None
         assert len(outcome.detections) <= 300
-        assert outcome.weights["source"] == "bundled"
-        assert len(outcome.weights["sha256"]) == 64
+        assert outcome.weights.source == "bundled"
+        assert len(outcome.weights.sha256) == 64
         assert outcome.runtime.precision in ("float32", "bfloat16", "int8")
         assert {"preprocess", "network", "postprocess", "total"} <= set(outcome.timings_ms)
 
@@ -142,7 +142,7 @@ def test_the_consensus_is_made_of_its_members_detections(registry):
     asked = ["consensus", "yolo", "faster-rcnn"]
     consensus, yolo, rcnn = inference.run(radiograph, asked, registry)
     members = [rcnn, yolo]  # in this order, whatever was asked for first
-    calibrations = [calibration_of(m.weights["sha256"], m.nms, m.image_size) for m in members]
+    calibrations = [calibration_of(m.identity) for m in members]
     expected = fuse([member.detections for member in members], calibrations)
     assert (consensus.model, consensus.error) == ("consensus", None)
     assert len(consensus.detections) > 0
@@ -154,12 +154,14 @@ def test_its_members_run_once_each(registry, radiograph, monkeypatch):
     ran = []
     real = inference._forward
     monkeypatch.setattr(
-        inference, "_forward", lambda rgb, ids, *more: ran.append(ids) or real(rgb, ids, *more)
+        inference, "_forward", lambda rgb, blanks, *more: ran.append(blanks) or real(rgb, blanks, *more)
     )
     told = set()
     for asked in (["consensus"], ["yolo", "consensus"], ["consensus", "consensus"]):
         inference.run(radiograph, asked, registry, lambda model_id, step: told.add(model_id))
-    assert [sorted(ids) for ids in ran] == [["faster-rcnn", "yolo"]] * 3  # one call, for the one GPU
+    assert [sorted(each.model for each in blanks) for blanks in ran] == [
+        ["faster-rcnn", "yolo"]
+    ] * 3  # one call, for the one GPU
     assert told == set(MODELS)
 
 
@@ -189,7 +191,7 @@ def test_a_consensus_says_all_that_it_rests_on(registry, radiograph):
 
 
 def test_a_consensus_of_scores_without_calibration_says_so(registry, radiograph, monkeypatch):
-    monkeypatch.setattr(inference, "calibration_of", lambda *identity: None)
+    monkeypatch.setattr(inference, "calibration_of", lambda identity: None)
     (consensus,) = inference.run(radiograph, ["consensus"], registry)
     said = [note for note in consensus.notes if "no calibration" in note]
     assert [note.split(" are fused")[0] for note in said] == [

@@ -13,7 +13,18 @@ import bonefx
 
 PACKAGE = Path(bonefx.__file__).parent
 ROWS = (
-    ("settings", "labels", "errors", "detections", "looks", "files", "provenance", "quiet", "shutdown"),
+    (
+        "settings",
+        "labels",
+        "errors",
+        "detections",
+        "results",
+        "looks",
+        "files",
+        "provenance",
+        "quiet",
+        "shutdown",
+    ),
     ("images", "drawing", "marks", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
     ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
     ("evaluation", "fracatlas"),

@@ -149,7 +149,7 @@ def test_a_bad_file_of_one_model_takes_no_answer_from_either(tmp_path, make):
         images.from_array(phantom.rgb[::4, ::4], "arm.png"), [*MODELS], Registry(settings)
     )
     assert [outcome.error for outcome in outcomes] == [None, None]
-    assert [outcome.weights["source"] for outcome in outcomes] == ["bundled", "bundled"]
+    assert [outcome.weights.source for outcome in outcomes] == ["bundled", "bundled"]
     assert MODELS["yolo"].weights_file(settings) in outcomes[1].notes[0]
 
 

@@ -21,7 +21,7 @@ from bonefx.detectors import MODELS
 from bonefx.detectors.base import processor_name
 from bonefx.settings import NOTICE
 
-SCHEMA_VERSION = 2
+BENCHMARK_VERSION = 2
 
 ALL_THREADS = "reference with all threads"
 
@@ -103,7 +103,7 @@ def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
             boxes = ours.ask("boxes", file=files[0], counts=plan.boxes, repeats=plan.repeats)
         waits = startup.measure(plan.starts, environments["ours"], tell)
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": BENCHMARK_VERSION,
         "created": provenance.now(),
         "command": command,
         "seconds": round(time.perf_counter() - begun, 1),
@@ -175,7 +175,9 @@ def _take_turns(
         asked[model_id] = {"reference": (workers["reference"], own), "ours": (workers["ours"], None)}
         if own != reference["threads"]:
             asked[model_id][ALL_THREADS] = workers["reference"], reference["threads"]
-    turns = {model_id: {side: [] for side in sides} for model_id, sides in asked.items()}
+    turns: dict[str, dict[str, list[Any]]] = {
+        model_id: {side: [] for side in sides} for model_id, sides in asked.items()
+    }
     for number in range(plan.rounds + 1):
         for model_id, sides in asked.items():
             for side, (worker, used) in sides.items():

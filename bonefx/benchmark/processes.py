@@ -12,10 +12,13 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bonefx
 from bonefx.errors import BoneFXError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SIDES = ("reference", "ours")
 
@@ -75,8 +78,11 @@ class Program:
             encoding="utf-8",
             start_new_session=True,  # the terminal's Ctrl-C is for this process, which then ends the others
         )
+        assert self._process.stdin is not None  # they are pipes
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,8 +90,8 @@ class Program:
         self._process.wait()
         # A line that could not be written to it any more is lost with it.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
+            self._input.close()
+        self._output.close()
         self._said.close()
 
     def end(self) -> None:
@@ -113,9 +119,9 @@ class Program:
         timer.start()
         try:
             if text:
-                self._process.stdin.write(f"{text}\n")
-                self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+                self._input.write(f"{text}\n")
+                self._input.flush()
+            answer = self._output.readline()
         except BrokenPipeError:
             answer = ""
         finally:

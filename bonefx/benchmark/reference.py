@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from bonefx.detections import SCORE_FLOOR, Detections
-from bonefx.detectors.base import MAX_DETECTIONS, Runtime, Stopwatch, processor_name
+from bonefx.detectors.base import MAX_DETECTIONS, Stopwatch, processor_name
 from bonefx.detectors.ultralytics_guard import THREADS, VERSION, YOLO
 from bonefx.detectors.yolo import IOU
 from bonefx.labels import class_id
+from bonefx.results import Runtime
 
 __all__ = ["THREADS", "Predictor", "predictor"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bonefx.benchmark.figures import Summary
-from bonefx.benchmark.measure import SCHEMA_VERSION
+from bonefx.benchmark.measure import BENCHMARK_VERSION
 from bonefx.benchmark.processes import SIDES
 from bonefx.benchmark.worker import STAGES
 from bonefx.errors import BoneFXError
@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
         made = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         made = None
-    if not isinstance(made, dict) or made.get("schema_version") != SCHEMA_VERSION or "rounds" not in made:
+    if not isinstance(made, dict) or made.get("schema_version") != BENCHMARK_VERSION or "rounds" not in made:
         raise BoneFXError(
             f"{path} holds no benchmark of this version: run `python -m bonefx benchmark --out {path}`."
         )

@@ -32,7 +32,8 @@ _IMPORT = "import time; t = time.perf_counter(); import bonefx; print(time.perf_
 
 def measure(rounds: int, environment: dict[str, str], tell: Callable[[str], None]) -> dict[str, Any]:
     """Seconds to `import bonefx`, and from the start of a process to its page's first answer, in turn."""
-    imports, pages = [], {name: [] for name in PAGES}
+    imports: list[float] = []
+    pages: dict[str, list[float]] = {name: [] for name in PAGES}
     for number in range(1, rounds + 1):
         tell(f"start-up, round {number} of {rounds}")
         imports.append(import_seconds(environment))

@@ -74,7 +74,7 @@ def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
     for model_id in models:
         loaded = registry.get(model_id)
         loaded.detector.settle()
-        weights = loaded.weights.to_record()
+        weights = loaded.weights.described().to_record()
         facts[model_id] = {
             "weights": {name: weights[name] for name in ("source", "file", "sha256")},
             "image_size": loaded.detector.image_size,

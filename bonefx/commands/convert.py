@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,26 +106,27 @@ def _pictures(options: argparse.Namespace) -> Pictures:
     if options.calibrate and options.calibrate == options.check:
         raise BoneFXError("Calibrate on other images than those that the graphs are checked on.")
     if options.calibrate:
-        dataset = _spread(*options.calibrate, min(options.images, MOST_FOR_CALIBRATION))
-        calibration = [image.path for image in dataset.images]
+        dataset = _spread(options.calibrate, min(options.images, MOST_FOR_CALIBRATION))
+        calibration = [image.file for image in dataset.images]
         on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
     if options.check:
-        labels = _spread(*options.check, options.images)
-        checked = [image.path for image in labels.images]
+        labels = _spread(options.check, options.images)
+        checked = [image.file for image in labels.images]
     return Pictures(calibration, on, checked, labels)
 
 
-def _spread(root: str, split: str, most: int) -> Dataset:
+def _spread(of: Sequence[str], most: int) -> Dataset:
     """At most so many images of a data set, from all over it; those that cannot be read are left out."""
     from bonefx import images
     from bonefx.evaluation import folder
 
+    root, split = of
     dataset = folder.load(root, split)
     number = len(dataset.images)
     readable = []
     for index in np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int)).tolist():
         try:
-            images.read(dataset.images[index].path)
+            images.read(dataset.images[index].file)
             readable.append(index)
         except ImageError as error:
             print(f"{dataset.images[index].file_name} is left out: {error}", file=sys.stderr)

@@ -135,7 +135,7 @@ def _eval_results(made: report.Report) -> Iterator[EvalResult]:
         ("roc_auc", "AUC at image level", made["image_level"]["auc"]),
     )
     for kind, name, value in figures:
-        if value is not None:
+        if isinstance(value, float):
             yield EvalResult(
                 task_type="object-detection",
                 dataset_type=made["dataset"]["name"],

@@ -16,9 +16,10 @@ from bonefx.detectors import loading
 from bonefx.detectors.base import Detector
 from bonefx.detectors.turns import Turns
 from bonefx.errors import BoneFXError, RequestError, SourceError, quoted
-from bonefx.hub import SourceProblem, Weights, WeightSources, local_weights
+from bonefx.hub import SourceProblem, WeightFile, WeightSources, local_weights
 from bonefx.hub_client import OnProgress, Progress, ignore
 from bonefx.looks import Look
+from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
 
 _log = logging.getLogger(__name__)
@@ -122,8 +123,13 @@ class Loaded:
     """A model in memory, the file it came from, and why no preferred source was used."""
 
     detector: Detector
-    weights: Weights
+    weights: WeightFile
     notes: tuple[str, ...]
+
+    @property
+    def identity(self) -> Identity:
+        """What figures must share to be those of this model as it is run here."""
+        return Identity(self.weights.sha256, self.detector.nms, self.detector.image_size)
 
 
 class Registry:
@@ -149,7 +155,11 @@ class Registry:
         """The model if it is in memory; never waits."""
         return self._loaded.get(model_id)
 
-    def settled(self, model_id: str) -> Weights | None:
+    def in_memory(self, model_id: str) -> Loaded:
+        """The model, which has been loaded before."""
+        return self._loaded[model_id]
+
+    def settled(self, model_id: str) -> WeightFile | None:
         """The weights in use, where that is known without loading them or asking a source; else None."""
         filename = spec(model_id).weights_file(self.settings)
         if loaded := self._loaded.get(model_id):
@@ -195,13 +205,13 @@ class Registry:
         """
         loaded = self._loaded[model_id]
         with self._locks[model_id]:
-            sha256, detector = self._on_cpu.get(model_id, ("", None))
-            if sha256 != loaded.weights.sha256:
+            kept = self._on_cpu.get(model_id)
+            if kept is None or kept[0] != loaded.weights.sha256:
                 detector = loading.load(
                     MODELS[model_id].module, loaded.weights, replace(self.settings, runtime="cpu")
                 )
-                self._on_cpu[model_id] = loaded.weights.sha256, detector
-            return detector
+                kept = self._on_cpu[model_id] = loaded.weights.sha256, detector
+            return kept[1]
 
     def _load(self, model_id: str, current: Loaded | None, progress: OnProgress) -> Loaded:
         model = MODELS[model_id]
@@ -252,7 +262,7 @@ def _reason(error: Exception) -> str:
 
 
 @functools.cache
-def _bundled_weights(file: str) -> Weights:
+def _bundled_weights(file: str) -> WeightFile:
     return local_weights(packaged("bundled") / file, "bundled")
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bonefx.detectors.base import Engine
-from bonefx.hub import Weights
+from bonefx.hub import WeightFile
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Request:
     """
 
     module: str
-    weights: Weights
+    weights: WeightFile
     cache: Path
     precision: str
 
@@ -49,7 +49,7 @@ class Request:
         weights = values["weights"]
         paths = {name: weights[name] and Path(weights[name]) for name in ("path", "config")}
         cache = Path(values["cache"])
-        return cls(values["module"], Weights(**{**weights, **paths}), cache, values["precision"])
+        return cls(values["module"], WeightFile(**{**weights, **paths}), cache, values["precision"])
 
 
 class BackgroundConversion:
@@ -90,7 +90,7 @@ class BackgroundConversion:
 
     def engine(self) -> Engine | None:
         """The engine with the graph that was made; None, and a line in the log, if it could not be."""
-        if not self._problem:
+        if not self._problem and self._process is not None:
             status = self._process.wait()
             if status == 0 and (made := self._load()) is not None:
                 return made
@@ -120,5 +120,6 @@ class BackgroundConversion:
         )
         # Its input stays open as long as this process lives: it ends with it.
         with contextlib.suppress(BrokenPipeError):  # it has ended already: its status says how
+            assert process.stdin is not None
             process.stdin.write(f"{self._request.to_json()}\n".encode())
         return process

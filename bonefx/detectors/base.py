@@ -6,25 +6,16 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from bonefx.detections import Detections
+from bonefx.results import Runtime
 
 MAX_DETECTIONS = 300
 """Most detections that a detector returns for an image."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What computes: library and version, number format, processor."""
-
-    engine: str
-    precision: str
-    device: str
 
 
 class Stopwatch:
@@ -61,9 +52,14 @@ class Detector(Protocol):
         image_size: the longest side, in pixels, that the network sees.
     """
 
-    runtime: Runtime
-    nms: str
-    image_size: int
+    @property
+    def runtime(self) -> Runtime: ...
+
+    @property
+    def nms(self) -> str: ...
+
+    @property
+    def image_size(self) -> int: ...
 
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
         """Detections in an RGB uint8 image (h, w, 3): score at least 0.001, at most 300 of them.
@@ -85,9 +81,14 @@ class Processing(Protocol):
         ranks: how many axes each input of the graph has, and each output.
     """
 
-    nms: str
-    image_size: int
-    ranks: tuple[tuple[int, ...], tuple[int, ...]]
+    @property
+    def nms(self) -> str: ...
+
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def ranks(self) -> tuple[tuple[int, ...], tuple[int, ...]]: ...
 
     def prepare(self, rgb: np.ndarray) -> list[np.ndarray]:
         """The graph's inputs for an RGB uint8 image (h, w, 3)."""
@@ -106,7 +107,8 @@ class Engine(Protocol):
         runtime: what computes.
     """
 
-    runtime: Runtime
+    @property
+    def runtime(self) -> Runtime: ...
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The graph's outputs, which are the caller's own.

@@ -19,7 +19,7 @@ from bonefx.detectors.graphs import Card
 from bonefx.detectors.loading import short_name
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.evaluation.dataset import Dataset
-from bonefx.hub import Weights, sha256_of
+from bonefx.hub import WeightFile, sha256_of
 from bonefx.settings import Settings, packaged
 
 NNCF_COMMAND = "`pip install '.[convert]'` in the folder of BoneFX"
@@ -56,7 +56,7 @@ class Pictures:
         return verification.labelled(self.labels, reference, found)
 
 
-def into_cache(model: ModuleType, weights: Weights, cache_dir: Path) -> Path:
+def into_cache(model: ModuleType, weights: WeightFile, cache_dir: Path) -> Path:
     """Make the float graph of weights and keep it; the folder.
 
     Raises:
@@ -78,7 +78,7 @@ def into_cache(model: ModuleType, weights: Weights, cache_dir: Path) -> Path:
     return cache.store(graphs.folder(cache_dir), graphs.folder_name(name, weights), write, whole)
 
 
-def beside(model: ModuleType, weights: Weights, pictures: Pictures, tell: Tell) -> list[Card]:
+def beside(model: ModuleType, weights: WeightFile, pictures: Pictures, tell: Tell) -> list[Card]:
     """Make the graphs of weights beside them: the float one, and one of eight bits if it is good enough.
 
     Args:
@@ -116,7 +116,7 @@ def beside(model: ModuleType, weights: Weights, pictures: Pictures, tell: Tell) 
 
 def make_float(
     model: ModuleType,
-    weights: Weights,
+    weights: WeightFile,
     card: Path,
     against_torch: Sequence[Path],
     pictures: Pictures | None = None,
@@ -154,7 +154,7 @@ def make_float(
 
 def make_int8(
     model: ModuleType,
-    weights: Weights,
+    weights: WeightFile,
     card: Path,
     float_layers: Sequence[str],
     pictures: Pictures,
@@ -199,7 +199,7 @@ def examples(number: int) -> list[Path]:
     return files[:: max(1, len(files) // number)]
 
 
-def _check_unchanged(weights: Weights) -> None:
+def _check_unchanged(weights: WeightFile) -> None:
     """
     Raises:
         BoneFXError: it is not the file any more whose SHA-256 was taken.
@@ -208,7 +208,7 @@ def _check_unchanged(weights: Weights) -> None:
         raise BoneFXError(f"{weights.path} is not the file any more that was loaded.")
 
 
-def _about(model: ModuleType, weights: Weights, processing: Processing, form: str) -> dict[str, Any]:
+def _about(model: ModuleType, weights: WeightFile, processing: Processing, form: str) -> dict[str, Any]:
     return {
         "model": short_name(model),
         "form": form,

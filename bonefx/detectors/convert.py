@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ def named(model: openvino.Model, layers: Sequence[str]) -> set[str]:
     return found
 
 
-def save(model: openvino.Model, card: Path, about: dict[str, object]) -> Card:
+def save(model: openvino.Model, card: Path, about: dict[str, Any]) -> Card:
     """Write a graph's three files.
 
     Weights that are float16 numbers, as those of a checkpoint in half precision are, are stored as such; all

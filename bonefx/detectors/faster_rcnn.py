@@ -21,7 +21,7 @@ from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
 from bonefx.errors import WeightsError
-from bonefx.hub import Weights
+from bonefx.hub import WeightFile
 from bonefx.labels import CLASSES
 from bonefx.settings import Settings
 
@@ -108,7 +108,9 @@ def needs_torch(settings: Settings) -> bool:
     return settings.frcnn_engine == "detectron2"
 
 
-def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
+def torch_engine(
+    weights: WeightFile, settings: Settings, device: str | None
+) -> tuple[Processing, TorchEngine]:
     """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
 
     Raises:
@@ -137,7 +139,7 @@ def _torch_engine(
     return processing, TorchEngine(network, place)
 
 
-def convertible(weights: Weights, folded: bool = False) -> Convertible:
+def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
     """What `convert` turns into a graph for OpenVINO.
 
     Args:
@@ -193,7 +195,7 @@ def resized_size(height: int, width: int, min_size: int, max_size: int) -> tuple
 
 def resize(image: np.ndarray, min_size: int, max_size: int) -> np.ndarray:
     """An image, uint8 (h, w) or (h, w, 3), to `resized_size`: Pillow bilinear, as in Detectron2."""
-    height, width = resized_size(*image.shape[:2], min_size, max_size)
+    height, width = resized_size(image.shape[0], image.shape[1], min_size, max_size)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bonefx.detections import Detections
-from bonefx.detectors.base import Engine, Processing, Runtime, Stopwatch
+from bonefx.detectors.base import Engine, Processing, Stopwatch
 from bonefx.errors import EngineError
+from bonefx.results import Runtime
 
 if TYPE_CHECKING:
     from bonefx.detectors.background import BackgroundConversion

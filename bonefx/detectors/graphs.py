@@ -18,7 +18,7 @@ from typing import Any
 from bonefx.detectors import cache
 from bonefx.errors import SourceError, WeightsError
 from bonefx.files import open_regular
-from bonefx.hub import MAX_CARD_BYTES, Weights, sha256_of
+from bonefx.hub import MAX_CARD_BYTES, WeightFile, sha256_of
 from bonefx.provenance import versions
 
 FORMAT = 1
@@ -108,7 +108,7 @@ def files(card: Path) -> tuple[Path, Path, Path]:
     return card, card.with_suffix(".xml"), card.with_suffix(".bin")
 
 
-def read(card: Path, model: str, weights: Weights) -> Graph:
+def read(card: Path, model: str, weights: WeightFile) -> Graph:
     """The graph of a card, all of it read and compared.
 
     Raises:
@@ -127,7 +127,7 @@ def read(card: Path, model: str, weights: Weights) -> Graph:
     return Graph(xml, found)
 
 
-def find(model: str, weights: Weights, cached: Path | None) -> tuple[dict[str, Graph], list[str]]:
+def find(model: str, weights: WeightFile, cached: Path | None) -> tuple[dict[str, Graph], list[str]]:
     """The graphs that there are of these weights, by form, and why others that lie there are not used."""
     found: dict[str, Graph] = {}
     problems = []
@@ -149,17 +149,17 @@ def find(model: str, weights: Weights, cached: Path | None) -> tuple[dict[str, G
     return found, problems
 
 
-def folder(cache_dir: Path | None) -> Path | None:
+def folder(cache_dir: Path) -> Path:
     """Where in the cache graphs are that were made here."""
-    return None if cache_dir is None else cache_dir / "graphs"
+    return cache_dir / "graphs"
 
 
-def config_sha256(weights: Weights) -> str | None:
+def config_sha256(weights: WeightFile) -> str | None:
     """Of the YAML beside the weights."""
     return None if weights.config is None else sha256_of(weights.config)
 
 
-def folder_name(model: str, weights: Weights) -> str:
+def folder_name(model: str, weights: WeightFile) -> str:
     """In the cache: another one for everything that could make another graph."""
     parts = [FORMAT, versions(MADE_WITH), model, weights.sha256, config_sha256(weights)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

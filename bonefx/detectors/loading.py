@@ -21,7 +21,7 @@ from bonefx.detectors.base import Detector, Engine, Processing
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.graphs import Graph
 from bonefx.errors import BoneFXError, WeightsError
-from bonefx.hub import Weights, fetch_beside_weights, local_weights
+from bonefx.hub import WeightFile, fetch_beside_weights, local_weights
 from bonefx.hub_client import OnProgress
 from bonefx.settings import ZERO_GPU, Settings
 
@@ -32,7 +32,7 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 _log = logging.getLogger(__name__)
 
 
-def load(module: str, weights: Weights, settings: Settings) -> Detector:
+def load(module: str, weights: WeightFile, settings: Settings) -> Detector:
     """The detector of a weight file: torch on a GPU, a graph on a CPU, torch there until a graph is made.
 
     Args:
@@ -51,7 +51,8 @@ def load(module: str, weights: Weights, settings: Settings) -> Detector:
     def fallback() -> Engine:
         if local_weights(weights.path).sha256 != weights.sha256:
             raise WeightsError(f"{weights.file} is not the file any more that was loaded.")
-        return model.torch_engine(weights, settings, "cpu")[1]
+        engine: Engine = model.torch_engine(weights, settings, "cpu")[1]
+        return engine
 
     made = from_graph(model, weights, settings)
     if made is not None:
@@ -67,9 +68,12 @@ def load(module: str, weights: Weights, settings: Settings) -> Detector:
     )
 
 
-def from_graph(model: ModuleType, weights: Weights, settings: Settings) -> tuple[Processing, Engine] | None:
+def from_graph(
+    model: ModuleType, weights: WeightFile, settings: Settings
+) -> tuple[Processing, Engine] | None:
     """What a detector is made of, from the graph of these weights that is wanted first and can be used."""
-    found, problems = graphs.find(short_name(model), weights, graphs.folder(settings.cache_dir))
+    made_here = None if settings.cache_dir is None else graphs.folder(settings.cache_dir)
+    found, problems = graphs.find(short_name(model), weights, made_here)
     for problem in problems:
         _log.warning("%s", problem)
     for graph, precision in candidates(found, settings.precision):
@@ -89,7 +93,7 @@ def wanted_cards(filename: str) -> dict[str, str]:
     return {str(graphs.card_path(path.parent, path.stem, form)): reason for form in graphs.FORMS}
 
 
-def fetch_graphs(weights: Weights, settings: Settings, progress: OnProgress) -> None:
+def fetch_graphs(weights: WeightFile, settings: Settings, progress: OnProgress) -> None:
     """Bring the graphs beside weights on the Hub to this machine, if its processor may have to answer."""
     if weights.source != "hub" or settings.runtime == "torch" or (has_gpu() and not ZERO_GPU):
         return
@@ -115,7 +119,7 @@ def has_gpu() -> bool:
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return bool(torch.cuda.is_available())
 
 
 def require(*packages: str) -> None:

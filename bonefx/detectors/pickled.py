@@ -198,7 +198,7 @@ def _check(stream: BinaryIO) -> None:
                 raise ValueError("a memo index out of order")
             memo[index] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
+            stack.append(memo[int(argument or 0)])
         elif name == "MARK":
             stack.append(None)
         else:
@@ -206,7 +206,7 @@ def _check(stream: BinaryIO) -> None:
             deepest = max(taken, default=0)
             if name in _KEYS:
                 odd_keys += sum(map(bool, taken[_KEYS[name]]))
-            long_number = name in ("LONG1", "LONG4") and argument.bit_length() > 64
+            long_number = name in ("LONG1", "LONG4") and int(argument or 0).bit_length() > 64
             depth = deepest + 1 if name in _DEEPER else deepest if name in _AS_DEEP else int(long_number)
             stack.extend([depth] * len(opcode.stack_after))
             if depth > MAX_NESTING:

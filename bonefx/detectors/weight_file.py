@@ -99,7 +99,7 @@ class WeightFile:
             raise WeightsError(f"{self.path.name} is damaged: a tensor's data is not all there")
         data = torch.empty(length, dtype=torch.uint8)
         file.seek(start)
-        if file.readinto(data.numpy()) != length:
+        if file.readinto(data.numpy()) != length:  # type: ignore[attr-defined]  # files of bytes have it
             raise WeightsError(f"{self.path.name} is damaged: it ends too early")
         return data.view(dtype)
 

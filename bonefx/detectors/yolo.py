@@ -20,7 +20,7 @@ from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
 from bonefx.detectors.opencv_import import cv2
 from bonefx.errors import WeightsError
-from bonefx.hub import Weights
+from bonefx.hub import WeightFile
 from bonefx.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ class Processing:
         Raises:
             WeightsError: a value is missing, or one that no network can have.
         """
-        size, stride, names = (record.get(name) for name in ("image_size", "stride", "names"))
+        size: Any = record.get("image_size")
+        stride: Any = record.get("stride")
+        names: Any = record.get("names")
         numbers = type(size) is int and type(stride) is int and 32 <= size <= 4096 and 1 <= stride <= 128
         if not numbers or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise WeightsError("the settings in its card are unusable")
@@ -112,15 +114,16 @@ class Processing:
         """(height, width) of the resized image, and of it with the least padding that the stride allows."""
         scale = min(self.image_size / height, self.image_size / width)
         resized = max(round(height * scale), 1), max(round(width * scale), 1)
-        padded = tuple(side + (self.image_size - side) % self.stride for side in resized)
-        return resized, padded
+        height, width = (side + (self.image_size - side) % self.stride for side in resized)
+        return resized, (height, width)
 
     def _scaled(self, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
         """Boxes in pixels of the letterboxed image to those of the original one."""
         resized, padded = self._seen(height, width)
         top, left = (_half(full - side) for full, side in zip(padded, resized, strict=True))
         scale = np.array([resized[1] / width, resized[0] / height] * 2, np.float32)
-        return np.clip((boxes - np.float32([left, top] * 2)) / scale, 0, np.float32([width, height] * 2))
+        corner, size = (np.array(pair * 2, np.float32) for pair in ([left, top], [width, height]))
+        return np.clip((boxes - corner) / scale, 0, size)
 
     def _unified(self, boxes: np.ndarray, scores: np.ndarray, own_ids: np.ndarray) -> Detections:
         """In the unified classes. Two of the model's may be one of ours: one lesion is not found twice."""
@@ -148,7 +151,9 @@ def needs_torch(settings: Settings) -> bool:
     return False
 
 
-def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
+def torch_engine(
+    weights: WeightFile, settings: Settings, device: str | None
+) -> tuple[Processing, TorchEngine]:
     """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
 
     Raises:
@@ -171,7 +176,7 @@ def _torch_engine(path: Path, device: str | None) -> tuple[Processing, TorchEngi
     return processing, TorchEngine(graph, place)
 
 
-def convertible(weights: Weights, folded: bool = False) -> Convertible:
+def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
     """What `convert` turns into a graph for OpenVINO.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ class _Network(DetectionModel):
 
     def __init__(self, described: Record) -> None:
         nn.Module.__init__(self)
-        self.inplace, self.task, self.args, self.yaml = True, "detect", {}, {"channels": 3}
+        self.inplace, self.task, self.yaml = True, "detect", {"channels": 3}
+        self.args: dict[str, Any] = {}
         self.save = [index for index in described.state.get("save", ()) if type(index) is int]
         self.model = _made(described.state["_modules"]["model"], {})
 
@@ -158,7 +159,8 @@ def _made(described: Any, made: dict[int, nn.Module]) -> nn.Module:
     nn.Module.__init__(layer)
     for name, value in described.state.items():
         # Nothing that its class defines is replaced; a setting that it needs is missed in the trial.
-        own = name in layer.__dict__ or isinstance(getattr(kind, str(name), None), (Callable, property))
+        member = getattr(kind, str(name), None)
+        own = name in layer.__dict__ or callable(member) or isinstance(member, property)
         if isinstance(name, str) and not own and name not in _NOT_TAKEN and _plain(value):
             setattr(layer, name, value)
     for name, child in _table(described, "_modules"):

@@ -95,11 +95,9 @@ def compare(a: Score, b: Score) -> dict[str, Any]:
         raise ValueError("scores on different data cannot be compared")
 
     def difference(mine: float | None, other: float | None, samples: np.ndarray) -> dict[str, Any]:
-        defined = mine is not None and other is not None
-        return {
-            "difference": mine - other if defined else None,
-            "interval": bootstrap.interval(samples) if defined else None,
-        }
+        if mine is None or other is None:
+            return {"difference": None, "interval": None}
+        return {"difference": mine - other, "interval": bootstrap.interval(samples)}
 
     return {
         "froc": {

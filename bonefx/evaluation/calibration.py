@@ -69,10 +69,11 @@ def reliability(dataset: Dataset, results: Results, calibration: Calibration | N
 
     def sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         each = weights[judged.images].astype(float)
-        return tuple(
+        count, shares, hits = (
             np.bincount(at, weights=each * values, minlength=len(EDGES) - 1)
             for values in (np.ones(len(found)), found, judged.hits)
         )
+        return count, shares, hits
 
     def error(weights: np.ndarray) -> float:
         n, expected, right = (column[used] for column in sums(weights))

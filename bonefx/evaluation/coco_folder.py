@@ -26,7 +26,7 @@ _ROBOFLOW = "_annotations.coco.json"
 _LARGEST_FILE = 1024**3
 
 
-def annotations(root: Path, split: str) -> Path | None:
+def annotation_file(root: Path, split: str) -> Path | None:
     """The file of a split's annotations; None where the folder has none.
 
     Raises:
@@ -54,7 +54,7 @@ def load(root: Path, split: str) -> Dataset:
         DatasetError: the folder is not laid out as above, its file is not COCO's, or a category is not known.
     """
     root = Path(root)
-    path = annotations(root, split)
+    path = annotation_file(root, split)
     if path is None:
         raise DatasetError(f"{root} has no COCO annotations of a split {split!r}.")
     content = _parse(path)
@@ -68,7 +68,8 @@ def load(root: Path, split: str) -> Dataset:
         else:
             reason = f"annotation {quoted(note.get('id'))} is of no image that is listed"
             problems.append(Problem(path.name, None, reason))
-    images, rows = [], []
+    images: list[LabelledImage] = []
+    rows: list[Any] = []
     for entry in sorted(content["images"], key=lambda entry: entry["file_name"]):
         name = entry["file_name"]
         try:

@@ -42,6 +42,17 @@ class LabelledImage:
     label_path: Path | None = None
     group: str | None = None
 
+    @property
+    def file(self) -> Path:
+        """Where it is.
+
+        Raises:
+            DatasetError: the ground truth came without images.
+        """
+        if self.path is None:
+            raise DatasetError(f"{self.file_name} is named in the ground truth alone: there is no image.")
+        return self.path
+
 
 @dataclass(frozen=True)
 class Problem:

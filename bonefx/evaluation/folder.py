@@ -65,7 +65,7 @@ def load(root: Path | str, split: str) -> Dataset:
             continue
         images.append(replace(image, group=group_of.get(Path(name).stem)))
         lesions.append(rows)
-        problems += [Problem(label_name, each.line, each.reason, each.repeats) for each in bad]
+        problems += [Problem(label_name or name, each.line, each.reason, each.repeats) for each in bad]
     for stem in sorted(set(label_files) - set(owners)):
         problems += [Problem(name, None, "there is no image of this name") for name in label_files[stem]]
     if not images:
@@ -152,7 +152,7 @@ def _read(
         label_bytes = b"" if label_path is None else read_regular(label_path)
         rows, bad = parse(label_bytes, scheme)
     except ValueError as error:
-        raise ValueError(f"its label file {shortened(label_name)} is not read: {error}") from None
+        raise ValueError(f"its label file {shortened(label_name or '')} is not read: {error}") from None
     try:
         width, height = size_of(image_bytes)
     except (OSError, Image.DecompressionBombError):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bonefx.evaluation.froc import FP_PER_IMAGE
-from bonefx.evaluation.schema import SCHEMA_VERSION, each, fields, many, maybe, number, text
+from bonefx.evaluation.schema import REPORT_VERSION, each, fields, many, maybe, number, text
 from bonefx.labels import CLASSES
 
 VERSION = 3
@@ -44,11 +44,12 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
         MetricsError: naming the field that is not as the original application wrote it.
     """
     share = number(0, 1)
-    metrics, per_class = old.get("metrics"), old.get("per_class_ap")
+    metrics: Any = old.get("metrics")
+    per_class: Any = old.get("per_class_ap")
     each(maybe(share))(metrics, "metrics")
     each(maybe(share))(per_class, "per_class_ap")
     text(old.get("created_at"), "created_at")
-    rows = old.get("froc_curve")
+    rows: Any = old.get("froc_curve")
     many(fields(fp_per_image=number(0), sensitivity=share))(rows, "froc_curve")
 
     rates = np.array([row["fp_per_image"] for row in rows])
@@ -72,7 +73,7 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
                 }
             )
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": REPORT_VERSION,
         "kind": "reported",
         "created": old["created_at"],
         "notes": list(NOTES),

@@ -36,7 +36,7 @@ def held_out(root: Path) -> Dataset:
 
 def load(root: Path, split: str) -> Dataset:
     """The split without the images that cannot be read, telling all that was left out."""
-    yolo = (root / "data.yaml").is_file() or not coco_folder.annotations(root, split)
+    yolo = (root / "data.yaml").is_file() or not coco_folder.annotation_file(root, split)
     return readable(folder.load(root, split) if yolo else coco_folder.load(root, split))
 
 
@@ -93,7 +93,7 @@ def _described(loaded: Loaded, model: ModelSpec) -> dict[str, Any]:
     """The detector, as in a report."""
     detector = loaded.detector
     member = {
-        **loaded.weights.to_record(),
+        **loaded.weights.described().to_record(),
         "nms": detector.nms,
         "image_size": detector.image_size,
         "runtime": asdict(detector.runtime),
@@ -122,7 +122,7 @@ def _key(loaded: Loaded, dataset: Dataset) -> dict[str, Any]:
 
 
 def _detect(loaded: Loaded, model: ModelSpec, image: LabelledImage, image_id: int) -> dict[str, Any]:
-    rgb, stopwatch = images.read(image.path).rgb, Stopwatch()
+    rgb, stopwatch = images.read(image.file).rgb, Stopwatch()
     try:
         with stopwatch("total"):
             detections = loaded.detector.detect(rgb, stopwatch)

@@ -82,17 +82,18 @@ def _row(entry: Any, number: int, n_images: int) -> tuple[float, ...]:
         return DatasetError(f"Entry {number} of the predictions {reason}.")
 
     try:
-        image_id, category_id = entry["image_id"], entry["category_id"]
+        image_id: Any = entry["image_id"]
+        category_id: Any = entry["category_id"]
         x, y, width, height = entry["bbox"]
         score = entry["score"]
     except (KeyError, TypeError, ValueError):
         raise broken("must have image_id, category_id, a bbox of 4 numbers, and a score") from None
-    if not (isinstance(image_id, Integral) and 1 <= image_id <= n_images):
+    if not (isinstance(image_id, Integral) and 1 <= image_id <= n_images):  # type: ignore[operator]
         raise broken(f"has image_id {quoted(image_id)}; the data set has images 1 to {n_images}")
-    if not (isinstance(category_id, Integral) and 1 <= category_id <= len(CLASSES)):
+    if not (isinstance(category_id, Integral) and 1 <= category_id <= len(CLASSES)):  # type: ignore[operator]
         raise broken(f"has category_id {quoted(category_id)}; it must be 1 to {len(CLASSES)}")
-    row = (image_id, category_id, x, y, width, height, score)
-    if not all(isinstance(value, Real) and abs(value) <= _LARGEST for value in row):
+    row: Any = (image_id, category_id, x, y, width, height, score)
+    if not all(isinstance(value, Real) and abs(value) <= _LARGEST for value in row):  # type: ignore[operator]
         raise broken("has a value that is not a finite number")
     if width < 0 or height < 0:
         raise broken(f"has a box of width {width:g} and height {height:g}; neither may be negative")

@@ -12,9 +12,10 @@ from typing import Any
 from bonefx.errors import MetricsError, SourceError
 from bonefx.evaluation import PROTOCOL, Score, original
 from bonefx.evaluation.dataset import Dataset
-from bonefx.evaluation.schema import SCHEMA_VERSION, validate
+from bonefx.evaluation.schema import REPORT_VERSION, validate
 from bonefx.files import open_regular, whole
 from bonefx.hub import MAX_METRICS_BYTES
+from bonefx.results import Identity
 
 Report = dict[str, Any]
 
@@ -54,7 +55,7 @@ def build(
         MetricsError: an argument does not fit the schema; it is named.
     """
     report = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": REPORT_VERSION,
         "kind": "measured",
         "created": created,
         "notes": list(notes),
@@ -118,29 +119,19 @@ def read(path: Path, detector_id: str = "unknown", detector_name: str = "Unknown
     return loads(content, detector_id, detector_name)
 
 
-def applies_to(
-    report: Report,
-    sha256: str | Sequence[str],
-    nms: str | Sequence[str],
-    image_size: int | Sequence[int],
-    method: str | None = None,
-) -> bool:
-    """Whether the figures are those of these weights, run this way.
-
-    For a consensus, each argument is a sequence with one entry per weight file; their order is free.
-    `method` is how they were fused, in the words of the report.
-    """
-    used = (
-        [(sha256, nms, image_size)]
-        if isinstance(sha256, str)
-        else list(zip(sha256, nms, image_size, strict=True))
-    )
+def identities(report: Report) -> tuple[Identity, ...]:
+    """Of the weight files that the figures are of; empty where the report does not name them."""
     members = report["detector"]["members"]
-    return (
-        bool(members)
-        and report["detector"]["method"] == method
-        and Counter(used) == Counter((m["sha256"], m["nms"], m["image_size"]) for m in members)
-    )
+    return tuple(Identity(each["sha256"], each["nms"], each["image_size"]) for each in members)
+
+
+def applies_to(report: Report, used: Sequence[Identity], method: str | None = None) -> bool:
+    """Whether the figures are those of these weights, run this way; the order of several is free.
+
+    `method` is how a consensus was fused, in the words of the report.
+    """
+    own = identities(report)
+    return bool(own) and report["detector"]["method"] == method and Counter(used) == Counter(own)
 
 
 def operating_point(report: Report, fp_per_image: float, rule: str = "any_fracture") -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from bonefx.evaluation.predict import load, predict, say
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
 from bonefx.evaluation.summary import headline, headlines, markdown_table
 from bonefx.inference import CHOICES
+from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
 
 METRICS = "precomputed_metrics"
@@ -208,7 +209,7 @@ def _measure(store: Store, dataset: Dataset) -> dict[str, _Measured]:
             results = read_results(store.predictions(model_id))
             facts = {"detector": run.detector, "versions": run.key["versions"], "timing": run.timing}
             (member,) = run.detector["members"]
-            calibration = calibration_of(member["sha256"], member["nms"], member["image_size"])
+            calibration = calibration_of(Identity(member["sha256"], member["nms"], member["image_size"]))
             measured[model_id] = _Measured(facts, results, score(dataset, results), calibration)
     members = [measured[model_id] for model_id in CONSENSUS.members if model_id in measured]
     if len(members) == len(CONSENSUS.members):
@@ -224,8 +225,8 @@ def _calibrated(model_id: str, measured: Mapping[str, _Measured], dataset: Datas
     """The calibration of a report. A consensus has one if all its members have."""
     mine = measured[model_id]
     ids = CONSENSUS.members if model_id == CONSENSUS.id else (model_id,)
-    learnt = [measured[each].calibration for each in ids]
-    if None in learnt:
+    learnt = [known for each in ids if (known := measured[each].calibration) is not None]
+    if len(learnt) < len(ids):
         return None
     fitted_on = {data["sha256"]: dict(data) for each in learnt for data in each.fitted_on}
     if dataset.sha256 in fitted_on:

@@ -12,7 +12,7 @@ from typing import Any
 from bonefx.errors import MetricsError, quoted
 from bonefx.labels import CLASSES
 
-SCHEMA_VERSION = 5  # 1 to 3 were the original application's; 4 had no strata, calibration and home
+REPORT_VERSION = 5  # 1 to 3 were the original application's; 4 had no strata, calibration and home
 
 MAX_NUMBER = 1e15  # above any count or time; the page computes with what is below
 MAX_TEXT = 5000
@@ -35,7 +35,7 @@ def number(low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> Check:
 
     def check(value: Any, where: str) -> None:
         # A comparison takes a whole number of any length, and what is not finite is in no range.
-        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= MAX_NUMBER:
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= MAX_NUMBER:  # type: ignore[operator]
             _fail(where, "a number", value)
         if not low <= value <= high:
             _fail(where, f"in [{low:g}, {high:g}]", value)
@@ -45,7 +45,7 @@ def number(low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> Check:
 
 def count(value: Any, where: str) -> None:
     """A whole number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= MAX_NUMBER:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= MAX_NUMBER:  # type: ignore[operator]
         _fail(where, "a whole number from 0 on", value)
 
 
@@ -232,7 +232,7 @@ def _report(measured: bool) -> Check:
         return check if measured else maybe(check)
 
     return fields(
-        schema_version=one_of(SCHEMA_VERSION),
+        schema_version=one_of(REPORT_VERSION),
         kind=one_of("measured" if measured else "reported"),
         created=text,
         notes=many(text),
@@ -264,9 +264,9 @@ def validate(report: Any) -> None:
     """
     each(lambda value, where: None)(report, "the file")
     version = report.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != REPORT_VERSION:
         raise MetricsError(
-            f"The metrics file has schema_version {quoted(version)}; this BoneFX reads {SCHEMA_VERSION}. "
+            f"The metrics file has schema_version {quoted(version)}; this BoneFX reads {REPORT_VERSION}. "
             "Use the BoneFX that wrote it, or evaluate again."
         )
     one_of("measured", "reported")(report.get("kind"), "kind")

@@ -20,8 +20,9 @@ def headline(report: Report, other: Report | None = None) -> str:
     """
     reports = [report, other] if other else [report]
     rule = next((rule for rule in _FINDS if all(r["froc"][rule] for r in reports)), None)
-    points = [operating_point(r, HEADLINE_RATE, rule) for r in reports] if rule else [None]
-    if None in points:
+    found_points = [operating_point(r, HEADLINE_RATE, rule) for r in reports] if rule else []
+    points = [point for point in found_points if point is not None]
+    if rule is None or len(points) < len(reports):
         return "These models were not measured by the same rule, so they cannot be compared."
     if any(point["sensitivity"] is None for point in points):
         return "The data set has no fracture, so nobody can say how many a model finds."
@@ -56,7 +57,7 @@ def both_sets(home: Report, away: Report) -> str:
     Args:
         home, away: reports on the same weights.
     """
-    parts = []
+    parts: list[str] = []
     for made, where in ((home, FIRST_SET), (away, HOSPITALS)):
         point = operating_point(made, HEADLINE_RATE)
         if point is None or point["sensitivity"] is None:

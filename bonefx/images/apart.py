@@ -17,6 +17,7 @@ import threading
 from contextlib import suppress
 from struct import pack, unpack
 from time import monotonic, sleep
+from typing import IO, Any
 
 import numpy as np
 
@@ -50,9 +51,10 @@ def decode(data: bytes) -> Picture:
     with _lock:
         process = _started()
         try:
-            process.stdin.write(pack("<Q", len(data)))
-            process.stdin.write(data)
-            process.stdin.flush()
+            questions, _ = _pipes(process)
+            questions.write(pack("<Q", len(data)))
+            questions.write(data)
+            questions.flush()
             answer = _answer(process)
         except (OSError, EOFError):
             raise ImageError(_stop()) from None
@@ -95,7 +97,7 @@ def _stop() -> str:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdin, process.stdout):
+    for pipe in _pipes(process):
         with suppress(OSError):
             pipe.close()
     return _TOO_LONG if code in (None, _LATE) else _ENDED
@@ -109,6 +111,13 @@ def _forget() -> None:
 
 os.register_at_fork(after_in_child=_forget)
 atexit.register(lambda: _stop() if _process else None)
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Where it is asked, and where it answers."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
 
 
 def _answer(process: subprocess.Popen[bytes]) -> dict:
@@ -126,11 +135,12 @@ def _answer(process: subprocess.Popen[bytes]) -> dict:
 
 def _receive(process: subprocess.Popen[bytes], target, deadline: float):
     view, ready = memoryview(target).cast("B"), select.poll()
-    ready.register(process.stdout, select.POLLIN)
+    _, answers = _pipes(process)
+    ready.register(answers, select.POLLIN)
     while view:
         if not ready.poll(1000 * max(deadline - monotonic(), 0)):
             raise EOFError
-        count = os.readv(process.stdout.fileno(), [view])
+        count = os.readv(answers.fileno(), [view])
         if not count:
             raise EOFError
         view = view[count:]
@@ -198,13 +208,19 @@ def _bounded(data: bytes, answers: int, memory: int) -> None:
     for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (value, value))
     try:
-        rgb, grey, notes = decode_here(data)
-        head = {"rgb": rgb.shape, "grey": None if grey is None else grey.shape, "notes": notes}
-        parts = [rgb] if grey is None else [rgb, grey]
+        picture = decode_here(data)
+        assert picture is not None  # there is no limit
+        rgb, grey, notes = picture
+        head: dict[str, Any] = {
+            "rgb": rgb.shape,
+            "grey": None if grey is None else grey.shape,
+            "notes": notes,
+        }
+        parts: list[Any] = [rgb] if grey is None else [rgb, grey]
     except ImageError as error:
         head, parts = {"error": str(error)}, []
     text = json.dumps(head).encode()
-    for part in (pack("<Q", len(text)), text, *parts):
-        view = memoryview(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part).cast("B")
+    for part in (pack("<Q", len(text)), text, *map(np.ascontiguousarray, parts)):
+        view = memoryview(part).cast("B")  # type: ignore[arg-type]  # arrays are buffers
         while view:
             view = view[os.write(answers, view) :]

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from io import BytesIO
 from struct import error as StructError
 from struct import unpack_from
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from bonefx.errors import ImageError
 from bonefx.images import bmp, jpeg, png, tiff
@@ -74,7 +76,7 @@ def plan(data: bytes) -> Plan:
     raise ImageError(f"This is not an image that can be read here, or its beginning is damaged. {_ADVICE}")
 
 
-def _opened(data: bytes, kind: str) -> Image.Image:
+def _opened(data: bytes, kind: str) -> ImageFile:
     try:
         return Image.open(BytesIO(data), formats=(kind,))
     except Exception:
@@ -121,7 +123,8 @@ def _jpeg_samples(data: bytes) -> np.ndarray:
 
 
 def _webp(data: bytes) -> Plan:
-    chunks, at = {}, 12
+    chunks: dict[bytes, memoryview] = {}
+    at = 12
     for _ in range(_MAX_CHUNKS):
         if at + 8 > len(data):
             break
@@ -137,7 +140,8 @@ def _webp(data: bytes) -> Plan:
 
     def decode() -> Picture:
         image = _opened(data, "WEBP")
-        notes = (f"first of {image.n_frames} frames",) if image.n_frames > 1 else ()
+        frames: int = getattr(image, "n_frames", 1)
+        notes = (f"first of {frames} frames",) if frames > 1 else ()
         exif, xmp = (bytes(chunks.get(kind, b"")) for kind in (b"EXIF", b"XMP "))
         return _turned(show(_samples(lambda: image)), read_orientation(exif, xmp), notes)
 
@@ -178,7 +182,7 @@ def _tiff(file: tiff.Tiff) -> Plan:
 def _bmp(data: bytes) -> Plan:
     image = _opened(data, "BMP")
     check_size(*image.size)
-    tile = image.tile[0]
+    tile: Any = image.tile[0]
     runs = tile.codec_name == "bmp_rle"
 
     def decode() -> Picture:
@@ -203,7 +207,7 @@ def _turned(picture: Picture, orientation: int, notes: tuple[str, ...]) -> Pictu
     return Picture(rgb, grey, notes + more)
 
 
-def _samples(opened: Callable[[], Image.Image]) -> np.ndarray:
+def _samples(opened: Callable[[], ImageFile]) -> np.ndarray:
     """Grey, RGB or RGBA samples in as many bits as an image stores.
 
     Of 16 bits of colours Pillow keeps the upper 8. It unpacks them by their byte order: opened again and
@@ -219,7 +223,8 @@ def _samples(opened: Callable[[], Image.Image]) -> np.ndarray:
         image.tile = [_as_stored(tile, stored[:-1] + order) for tile in image.tile]
         return _array(image, np.uint16, samples)
     if not image.mode.startswith(("I", "F")):
-        image = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB")
+        mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB"
+        return _array(image.convert(mode))
     return _array(image)
 
 
@@ -234,9 +239,10 @@ def _array(image: Image.Image, kind: type | None = None, plus: np.ndarray | None
     return plus
 
 
-def _stored(image: Image.Image) -> str:
+def _stored(image: ImageFile) -> str:
     """How samples lie in the file, in Pillow's words, if that is the same for all parts."""
-    modes = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
+    tiles: list[Any] = list(image.tile)
+    modes = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles}
     return modes.pop() if len(modes) == 1 else ""
 
 

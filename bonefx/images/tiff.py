@@ -70,7 +70,7 @@ _DAMAGED = "This TIFF file is damaged: {}. Save or export it again from where it
 
 class _Entry(NamedTuple):
     kind: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
     value: int  # where its values are
 
 
@@ -243,14 +243,14 @@ def _rewrite(tiff: Tiff) -> bytes:
     )
     at = len(tiff.data) + len(tiff.data) % 2
     head = pack(order + "HHHQ", 43, 8, 0, at) if big else pack(order + "HI", 42, at)
-    count = pack(order + ("Q" if big else "H"), len(entries))
+    number_of_entries = pack(order + ("Q" if big else "H"), len(entries))
     start = tiff.data[:2] + head
     return b"".join(
         (
             start,
             memoryview(tiff.data)[len(start) :],
             bytes(at - len(tiff.data)),
-            count,
+            number_of_entries,
             body,
             bytes(8 if big else 4),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,7 +31,7 @@ def draw_one(rng: np.random.Generator, size: int) -> Phantom:
     """A phantom of any region and view, half of them with a fracture that can be seen."""
     region, view = str(rng.choice(REGIONS)), str(rng.choice(tuple(VIEWS), p=[0.5, 0.25, 0.25]))
     fracture = "random" if rng.random() < 0.5 else None
-    extra = {"cast": rng.random() < 0.08, "plate": fracture is None and rng.random() < 0.12}
+    extra: dict[str, Any] = {"cast": rng.random() < 0.08, "plate": fracture is None and rng.random() < 0.12}
     while True:
         phantom = render(region, view, int(rng.integers(2**31)), size, fracture, **extra)
         if (len(phantom.lesions) > 0) == (fracture is not None) and all(

@@ -40,7 +40,7 @@ def texture(
     spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
     row = np.fft.fftfreq(shape[0]).astype(np.float32)[:, None]
     column = np.fft.rfftfreq(shape[1]).astype(np.float32)[None]
-    x, y = np.float32(direction)
+    x, y = np.array(direction, np.float32)
     along, aside = column * x + row * y, column * y - row * x
     radius = np.float32(scale) * np.sqrt((along * np.float32(stretch)) ** 2 + aside**2)
     noise = np.fft.irfft2(spectrum * (radius * np.exp(-4 * radius**2)), shape)[:height, :width]

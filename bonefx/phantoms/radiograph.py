@@ -141,10 +141,11 @@ def _lesion(one: _Break, box: np.ndarray, change: np.ndarray, noise: float, pitc
     ratio = float(np.percentile(np.abs(film.blur(change, 0.7)), 99) / (noise + 0.01))
     visibility = ratio / (ratio + 10)
     moved = one.broken.displacement / pitch
+    x1, y1, x2, y2 = (round(float(edge), 1) for edge in box)
     clear = "easy" if moved >= 4 and visibility >= 0.5 else "medium"
     difficulty = "hard" if visibility < 0.3 else clear
     return Lesion(
-        tuple(round(float(edge), 1) for edge in box),
+        (x1, y1, x2, y2),
         CLASSES.index(one.site.label),
         one.site.bone,
         one.kind,
@@ -226,14 +227,14 @@ def render(
     value = film.display(np.where(field > 0.5, signal, 0), canvas.pitch, film_rng)
     value = film.shutter(value, field, inside, film_rng)
     lesions, taken = [], attenuation + 12 * (field < 0.9)
-    for one in breaks:
-        x1, y1, x2, y2 = box = _outline_box(canvas, one.broken)
+    for each in breaks:
+        x1, y1, x2, y2 = box = _outline_box(canvas, each.broken)
         window = slice(int(y1), int(y2) + 1), slice(int(x1), int(x2) + 1)
         if min(x2 - x1, y2 - y1) < 3 or field[window].mean() < 0.5:
             continue  # collimated away
         taken[window] += 20
         noise = np.sqrt(np.exp(np.median(attenuation[window])) / photons)
-        lesions.append(_lesion(one, box, changes[one.site.bone][window], float(noise), canvas.pitch))
+        lesions.append(_lesion(each, box, changes[each.site.bone][window], float(noise), canvas.pitch))
     value = film.marker(value, side, taken, film_rng)
     image = np.round(np.clip(value, 0, 1) * 65535).astype(np.uint16)
     return Phantom(image, tuple(lesions), region, view, side, canvas.pitch)

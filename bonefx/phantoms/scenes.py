@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -176,7 +177,8 @@ def _arm_tissue(at: Locator, body: Tissue) -> None:
 def _humerus(at: Locator, turn: float, body: Tissue, rng: np.random.Generator) -> _Shot:
     _arm_tissue(at, body)
     frame = _frame(_LEFT, at("humerus", 0.1) - at("humerus", 0.9), turn, rng)
-    bones, air = ("scapula", "clavicle", "humerus", "radius", "ulna"), ()
+    bones: tuple[str, ...] = ("scapula", "clavicle", "humerus", "radius", "ulna")
+    air: tuple[Any, ...] = ()
     if abs(turn) < 60:
         bones, air = (*bones, "ribs"), tissue.trunk(body, at)
     tall = rng.uniform(330, 375)

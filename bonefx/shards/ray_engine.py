@@ -103,10 +103,11 @@ def _workers() -> tuple[int, int]:
 
 def _reason(error: BaseException) -> str:
     """What a worker said, without the traceback that Ray puts around it."""
-    while error is not None and not isinstance(error, BoneFXError):
-        error = getattr(error, "cause", None) or error.__cause__
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, BoneFXError):
+        cause = getattr(cause, "cause", None) or cause.__cause__
     return (
-        str(error)
-        if error is not None
+        str(cause)
+        if cause is not None
         else "A worker failed for an unexpected reason; Ray's log has details."
     )

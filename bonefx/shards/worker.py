@@ -13,7 +13,7 @@ from bonefx import images, inference
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, ImageError
 from bonefx.images import MAX_BYTES, Radiograph
-from bonefx.inference import Outcome
+from bonefx.results import Outcome
 from bonefx.settings import Settings
 from bonefx.shards.places import Place
 from bonefx.shards.plan import Shard

@@ -17,7 +17,7 @@ from bonefx.training import recipes
 if TYPE_CHECKING:
     from bonefx.training.data import TrainingData
 
-RECIPES = {"faster-rcnn": recipes.FASTER_RCNN, "yolo": recipes.YOLO}
+RECIPES: dict[str, dict[str, Any]] = {"faster-rcnn": recipes.FASTER_RCNN, "yolo": recipes.YOLO}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

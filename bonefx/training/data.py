@@ -114,7 +114,7 @@ def load(root: Path) -> TrainingData:
     per_image = np.split(np.arange(len(rows)), np.cumsum(dataset.lesions)[:-1])
     samples = tuple(
         Sample(
-            image.path,
+            image.file,
             image.width,
             image.height,
             dataset.boxes[mine],

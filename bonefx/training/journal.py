@@ -30,7 +30,7 @@ POINTS = 500
 """Most points of the loss curve in `run.json`: each is the mean over as many steps as it takes."""
 
 _LOSSES, _VALIDATION = "losses.jsonl", "validation.jsonl"
-_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
+_LIBRARIES: tuple[str, ...] = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
 _LIBRARIES += ("ultralytics", "ultralytics-opencv-headless", "opencv-python", "opencv-python-headless")
 
 

@@ -142,7 +142,8 @@ class Trainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Images:
         """The training images; those of Ultralytics' own validation, which never runs, are the same."""
         views = self.recipe.views
-        return Images(self.images.samples, self.data, self.args, batch, views, augment=mode == "train")
+        size = self.batch_size if batch is None else batch
+        return Images(self.images.samples, self.data, self.args, size, views, augment=mode == "train")
 
     def run_callbacks(self, event: str) -> None:
         """The trainer's own hooks, and none of the integrations with services that Ultralytics adds."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.hub import Weights
+from bonefx.hub import WeightFile
 from bonefx.hub_client import Progress
-from bonefx.inference import Outcome
+from bonefx.results import Outcome
 from bonefx.ui.background import Tell, in_background
 from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.example_results import ExampleResults, bundled
@@ -51,7 +51,7 @@ def kept_outcomes(example: Example, registry: Registry, results: ExampleResults)
     return tuple(replace(each, notes=(*each.notes, *reasons.get(each.model, ()))) for each in found)
 
 
-def settled_weights(registry: Registry) -> dict[str, Weights] | None:
+def settled_weights(registry: Registry) -> dict[str, WeightFile] | None:
     """Each model's weights, once it is known of all which are used."""
     settled = {model_id: registry.settled(model_id) for model_id in MODELS}
     known = {model_id: weights for model_id, weights in settled.items() if weights is not None}
@@ -74,7 +74,7 @@ def run_models(session: Session, registry: Registry, results: ExampleResults) ->
         def report(model_id: str, progress: Progress) -> None:
             tell(f"{MODELS[model_id].name}: {progress.text()}")
 
-        radiograph = images.read(session.path)
+        radiograph = images.read(session.file)
         outcomes = inference.run(radiograph, list(inference.CHOICES), registry, report)
         if session.example is not None:
             results.keep(session.example, outcomes)

@@ -12,6 +12,7 @@ import gradio as gr
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import UNEXPECTED, BoneFXError, RequestError, log_frames, shortened
+from bonefx.results import RESULT_VERSION
 from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
 from bonefx.ui.background import error_in_words
@@ -164,14 +165,14 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         def every() -> dict[str, Any]:
             two = inference.pair_of(pair.split(",") if pair else None)
             results, agreement = answer(image, list(MODELS), threshold, fp_per_image, two)
-            return {"schema_version": inference.SCHEMA_VERSION, "results": results, "agreement": agreement}
+            return {"schema_version": RESULT_VERSION, "results": results, "agreement": agreement}
 
         return _answer(every)
 
     def models() -> dict[str, Any]:
         """The models, and the weights of those that are in memory."""
         return {
-            "schema_version": inference.SCHEMA_VERSION,
+            "schema_version": RESULT_VERSION,
             "notice": NOTICE,
             "models": [_describe(model_id, registry) for model_id in MODELS],
         }
@@ -183,7 +184,7 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
             schema_version; notice; reports: on pictures of the first data set; elsewhere: on hospital
             pictures, empty where nobody measured that.
         """
-        head = {"schema_version": inference.SCHEMA_VERSION, "notice": NOTICE}
+        head = {"schema_version": RESULT_VERSION, "notice": NOTICE}
         return {**head, "reports": store.to_records(), "elsewhere": store.to_records(ELSEWHERE)}
 
     with gr.Row(visible=False):
@@ -213,7 +214,7 @@ def _describe(model_id: str, registry: Registry) -> dict[str, Any]:
     loaded = registry.loaded(model_id)
     facts: dict[str, Any] = {"id": model_id, "name": MODELS[model_id].name, "loaded": loaded is not None}
     if loaded is not None:
-        facts["weights"] = loaded.weights.to_record()
+        facts["weights"] = loaded.weights.described().to_record()
         facts["runtime"] = vars(loaded.detector.runtime)
         facts["nms"] = loaded.detector.nms
         facts["image_size"] = loaded.detector.image_size

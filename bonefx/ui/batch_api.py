@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from bonefx import entries, inference
+from bonefx import entries
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
+from bonefx.results import RESULT_VERSION
 from bonefx.ui.batch_run import ARCHIVE, BATCH_QUEUE, run_batch
 from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.operating import Cut
@@ -52,7 +53,7 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
         except BoneFXError as error:
             raise gr.Error(str(error), print_exception=False) from error
         file = {"path": str(path), "orig_name": ARCHIVE, "meta": {"_type": "gradio.FileData"}}
-        yield {"schema_version": inference.SCHEMA_VERSION, "results": results, "archive": file}
+        yield {"schema_version": RESULT_VERSION, "results": results, "archive": file}
 
     with gr.Row(visible=False):
         files = gr.File(label="files", file_count="multiple", type="filepath")

@@ -15,7 +15,8 @@ from bonefx.batch import Row
 from bonefx.detectors import MODELS, Registry
 from bonefx.entries import Opener
 from bonefx.errors import RequestError
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES
+from bonefx.results import Outcome
 from bonefx.ui.background import Tell, in_background
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut

@@ -12,7 +12,8 @@ from gradio.components import Component
 
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.inference import Outcome, check_threshold
+from bonefx.inference import check_threshold
+from bonefx.results import Outcome
 from bonefx.ui.batch_api import add_batch_endpoint
 from bonefx.ui.batch_run import BATCH_QUEUE, Batch
 from bonefx.ui.batch_table import light, named, summary, value

@@ -10,6 +10,7 @@ import gradio as gr
 from bonefx import inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.entries import MAX_UNPACKED
+from bonefx.results import Identity
 from bonefx.settings import NOTICE
 from bonefx.ui.about import add_about_tab
 from bonefx.ui.api import App, add_endpoints
@@ -127,11 +128,7 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _in_use(registry: Registry) -> dict[str, tuple[str, str, int]]:
-    """SHA-256, NMS mode and image size of each model that is in memory."""
+def _in_use(registry: Registry) -> dict[str, Identity]:
+    """Of each model that is in memory."""
     loaded = {model_id: registry.loaded(model_id) for model_id in MODELS}
-    return {
-        model_id: (each.weights.sha256, each.detector.nms, each.detector.image_size)
-        for model_id, each in loaded.items()
-        if each is not None
-    }
+    return {model_id: each.identity for model_id, each in loaded.items() if each is not None}

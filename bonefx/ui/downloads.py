@@ -19,7 +19,7 @@ from PIL import Image
 from bonefx import export, images, inference
 from bonefx.drawing import Pane, draw
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.inference import Outcome
+from bonefx.results import RESULT_VERSION, Outcome
 from bonefx.settings import NOTICE
 from bonefx.ui.operating import result_above
 from bonefx.ui.screen import Screen, panes
@@ -74,7 +74,7 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
             if len(outcomes) == 2
             else {}
         )
-        text = export.to_json(results, schema_version=inference.SCHEMA_VERSION, **more)
+        text = export.to_json(results, schema_version=RESULT_VERSION, **more)
         path.write_text(text, encoding="utf-8")
     else:
         raise RequestError(f"There is no download {kind!r}. Reload the page, and try again.")
@@ -103,7 +103,7 @@ def _picture(
     session: Session, screen: Screen, outcomes: Sequence[Outcome], results: list[Any]
 ) -> Image.Image:
     """The views on the screen, and below them what made them."""
-    radiograph = images.read(session.path)
+    radiograph = images.read(session.file)
     lesions = () if session.example is None else session.example.lesions
     lines = [f"{radiograph.name}, {radiograph.width} x {radiograph.height} pixels"]
     for outcome, result in zip(outcomes, results, strict=True):

@@ -18,8 +18,8 @@ from gradio.components import Component
 
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.hub import Weights
-from bonefx.inference import Outcome
+from bonefx.hub import WeightFile
+from bonefx.results import Outcome
 from bonefx.ui import panes
 from bonefx.ui.analysis import kept_outcomes, open_example, open_image, run_models, settled_weights
 from bonefx.ui.api import MODEL_QUEUE
@@ -221,8 +221,8 @@ def _failed(number: int, error: BoneFXError) -> dict[str, Any]:
     return {"choice": number, "error": str(error)}
 
 
-def _made_by(settled: dict[str, Weights], outcome: Outcome) -> bool:
+def _made_by(settled: dict[str, WeightFile], outcome: Outcome) -> bool:
     """Whether an outcome is that of these weights; one that failed is what they gave."""
     if outcome.model not in settled or outcome.weights is None:
         return True
-    return settled[outcome.model].sha256 == outcome.weights["sha256"]
+    return settled[outcome.model].sha256 == outcome.weights.sha256

@@ -23,11 +23,10 @@ from bonefx import __version__, images, inference
 from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, Registry
-from bonefx.detectors.base import Runtime
 from bonefx.errors import BoneFXError
 from bonefx.files import replaced
-from bonefx.hub import Weights
-from bonefx.inference import Outcome
+from bonefx.hub import WeightFile
+from bonefx.results import Outcome, Runtime, Weights
 from bonefx.settings import Settings, packaged
 from bonefx.terminal import replace_line
 from bonefx.ui.examples import THUMBNAILS, Example, contact_sheet, examples
@@ -50,7 +49,7 @@ class ExampleResults:
         self._setting = f"{__version__}-{settings.runtime}-{settings.precision}"
         self._made: dict[tuple[str, str, str], Outcome] = {}  # in this process, by example, model and SHA-256
 
-    def find(self, example: Example, weights: Mapping[str, Weights]) -> tuple[Outcome, ...]:
+    def find(self, example: Example, weights: Mapping[str, WeightFile]) -> tuple[Outcome, ...]:
         """The outcomes of all models, the consensus included; empty where one of them is not kept.
 
         Args:
@@ -60,9 +59,11 @@ class ExampleResults:
         found = []
         for model_id in MODELS:
             used = weights.get(model_id)
-            outcome = None if used is None else self._find(example, model_id, used.sha256)
+            if used is None:
+                continue
+            outcome = self._find(example, model_id, used.sha256)
             if outcome is not None:
-                found.append(replace(outcome, weights=used.to_record()))
+                found.append(replace(outcome, weights=used.described()))
         return _with_consensus(found)
 
     def keep(self, example: Example, outcomes: tuple[Outcome, ...]) -> None:
@@ -70,7 +71,7 @@ class ExampleResults:
         for outcome in outcomes:
             if outcome.model not in MODELS or outcome.detections is None or outcome.weights is None:
                 continue
-            sha256 = outcome.weights["sha256"]
+            sha256 = outcome.weights.sha256
             if self._find(example, outcome.model, sha256) is not None:
                 continue
             kept = without_source_notes(outcome, example)
@@ -80,7 +81,7 @@ class ExampleResults:
 
     def _find(self, example: Example, model_id: str, sha256: str) -> Outcome | None:
         outcome = _bundled().get((model_id, example.id))
-        if outcome is not None and outcome.weights["sha256"] == sha256:
+        if outcome is not None and outcome.weights is not None and outcome.weights.sha256 == sha256:
             return outcome
         if outcome := self._made.get((example.id, model_id, sha256)):
             return outcome
@@ -108,11 +109,13 @@ def bundled(example: Example) -> tuple[Outcome, ...]:
 
 def to_record(outcome: Outcome) -> dict[str, Any]:
     """A model's outcome as plain values, all but the image's own facts. Scores keep float32's precision."""
-    found = outcome.detections
+    found, weights, runtime = outcome.detections, outcome.weights, outcome.runtime
+    if found is None or weights is None or runtime is None:
+        raise ValueError("a failure is not kept")
     return {
         "size": [outcome.width, outcome.height],
-        "weights": outcome.weights,
-        "runtime": asdict(outcome.runtime),
+        "weights": weights.to_record(),
+        "runtime": asdict(runtime),
         "nms": outcome.nms,
         "image_size": outcome.image_size,
         "timings_ms": {stage: round(ms, 1) for stage, ms in (outcome.timings_ms or {}).items()},
@@ -139,7 +142,7 @@ def from_record(record: Mapping[str, Any], example: Example, model_id: str) -> O
         height,
         model_id,
         detections=found,
-        weights=dict(record["weights"]),
+        weights=Weights.from_record(record["weights"]),
         runtime=Runtime(**record["runtime"]),
         nms=record["nms"],
         image_size=record["image_size"],

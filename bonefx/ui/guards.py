@@ -136,7 +136,8 @@ async def _bounded(scope: Scope, receive: Receive) -> Receive:
         return _counted(scope, receive, MAX_UPLOAD)
     if scope["method"] != "POST":
         return receive
-    read, body, message = _counted(scope, receive, MAX_BODY), b"", {"more_body": True}
+    read, body = _counted(scope, receive, MAX_BODY), b""
+    message: Message = {"more_body": True}
     while message.get("more_body") and message.get("type") != "http.disconnect":
         message = await read()
         body += message.get("body", b"")

@@ -12,7 +12,7 @@ import gradio as gr
 
 from bonefx.errors import BoneFXError
 from bonefx.evaluation.report import Report
-from bonefx.evaluation.store import read_ground_truth
+from bonefx.evaluation.store import Store, read_ground_truth
 from bonefx.labels import CLASSES
 from bonefx.ui.metrics_brought import MAX_BYTES, image_list, score_file
 from bonefx.ui.metrics_page import InUse, brought_html, curves_html, top_html
@@ -111,6 +111,7 @@ class _Bring:
     def __init__(self, store: MetricsStore, html: Callable[..., gr.HTML]) -> None:
         self._store = store
         self.report = gr.State(None)
+        self._stored = store.predictions
         self._file: gr.File | None = None
         if store.predictions is None:
             html(wrap(_BRING_ELSEWHERE))
@@ -123,9 +124,15 @@ class _Bring:
                 self._file = gr.File(label=name, file_types=[".json"], height=150)
         self._verdict = html()
 
+    @property
+    def _ours(self) -> Store:
+        """What predictions are scored against; nothing here is called where none travels with the app."""
+        assert self._stored is not None
+        return self._stored
+
     def fill(self) -> str:
         """The words beside the field, with the list of images as a link."""
-        images = image_list(read_ground_truth(self._store.predictions.ground_truth))
+        images = image_list(read_ground_truth(self._ours.ground_truth))
         return wrap(_BRING.replace("LINK", download("images.csv", images, "text/csv")))
 
     def connect(self, tab: gr.Tab, which: gr.Radio, quiet: dict[str, Any]) -> list[Any]:
@@ -148,7 +155,7 @@ class _Bring:
         home = self._store.current() if which == NEWEST else self._store.packaged(which)
         wanted = {model_id: entry.report for model_id, entry in home.items()}
         try:
-            for news in score_file(Path(path), self._store.predictions, wanted):
+            for news in score_file(Path(path), self._ours, wanted):
                 if isinstance(news, str):
                     yield [gr.skip(), wrap(f"<p role='status'>{escape(news)}</p>")]
                 else:

@@ -11,12 +11,13 @@ from bonefx.evaluation import report, summary
 from bonefx.evaluation.report import Report
 from bonefx.evaluation.summary import FIRST_SET, HEADLINE_RATE, HOSPITALS
 from bonefx.inference import CHOICES
+from bonefx.results import Identity
 from bonefx.ui import plots, tables
 from bonefx.ui.metrics_shown import Shown, brought_series, compared, wrap
 from bonefx.ui.metrics_store import Entry, MetricsStore
 from bonefx.ui.tables import RULES, Series, text
 
-InUse = Mapping[str, tuple[str, str, int]]
+InUse = Mapping[str, Identity]
 """SHA-256, NMS mode and image size of each model that is in memory, by model id."""
 
 
@@ -147,25 +148,21 @@ def _belonging(store: MetricsStore, entries: Mapping[str, Entry], in_use: InUse)
         yield text(words) if len(said) == 1 else f"<b>{escape(', '.join(names))}:</b> {text(words)}"
 
 
-def _used(model_id: str, in_use: InUse) -> tuple[Any, Any, Any] | None:
-    """SHA-256, NMS mode and image size; of the consensus those of all members. None: not known yet."""
-    if model_id != CONSENSUS.id:
-        return in_use.get(model_id)
-    if not in_use.keys() >= set(CONSENSUS.members):
-        return None
-    sha256, nms, image_size = zip(*(in_use[member] for member in CONSENSUS.members), strict=True)
-    return sha256, nms, image_size
+def _used(model_id: str, in_use: InUse) -> tuple[Identity, ...] | None:
+    """Of the model, or of all members of the consensus. None: not known yet."""
+    members = CONSENSUS.members if model_id == CONSENSUS.id else (model_id,)
+    return tuple(in_use[member] for member in members) if in_use.keys() >= set(members) else None
 
 
-def _belongs(store: MetricsStore, entry: Entry, used: tuple[Any, Any, Any] | None) -> str:
+def _belongs(store: MetricsStore, entry: Entry, used: tuple[Identity, ...] | None) -> str:
     if used is None:
         return "Not loaded yet, so it is not known whether these figures are those of the weights in use."
-    if entry.applies_to(*used):
+    if entry.applies_to(used):
         return "These are the figures of the weights in use."
     said = "These are the figures of other weights than those in use."
     if not entry.report["detector"]["members"]:
         said = "The report does not name its weights, so nobody can tell whether they are those in use."
-    better = store.find(entry.model, *used)
+    better = store.find(entry.model, used)
     if better is None:
         return f"{said} No figures are known of the weights in use."
     return f"{said} Those of the weights in use are {store.place(better)}."

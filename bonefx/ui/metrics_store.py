@@ -23,7 +23,8 @@ from bonefx.evaluation.report import Report
 from bonefx.evaluation.run import METRICS, PREDICTIONS
 from bonefx.evaluation.store import Store
 from bonefx.hub import fetch_metrics
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES
+from bonefx.results import Identity, Outcome
 from bonefx.settings import Settings, packaged
 
 _log = logging.getLogger(__name__)
@@ -63,10 +64,10 @@ class Entry:
     fetched: float | None = None
     note: str = ""
 
-    def applies_to(self, *used: Any) -> bool:
-        """Whether the figures are those of the weights in use; arguments as of `MetricsStore.find`."""
+    def applies_to(self, used: Sequence[Identity]) -> bool:
+        """Whether the figures are those of the weights in use: of one model, or of all members."""
         method = CONSENSUS.method if self.model == CONSENSUS.id else None
-        return report.applies_to(self.report, *used, method)
+        return report.applies_to(self.report, used, method)
 
 
 class MetricsStore:
@@ -123,41 +124,32 @@ class MetricsStore:
         self._read_packaged()
         return self._problems
 
-    def find(
-        self,
-        model_id: str,
-        sha256: str | Sequence[str],
-        nms: str | Sequence[str],
-        image_size: int | Sequence[int],
-        folder: str = HOME,
-    ) -> Entry | None:
+    def find(self, model_id: str, used: Sequence[Identity], folder: str = HOME) -> Entry | None:
         """The report, of any source, of these weights when they are run this way.
 
-        For the consensus, each argument but the folder is a sequence with one entry for each member.
+        Args:
+            model_id: the model, or the consensus.
+            used: one for the model, or one for each member of the consensus.
+            folder: `HOME` or `ELSEWHERE`.
         """
-        entries = self._of(model_id, folder)
-        return next((e for e in entries if e.applies_to(sha256, nms, image_size)), None)
+        return next((entry for entry in self._of(model_id, folder) if entry.applies_to(used)), None)
 
     def elsewhere(self, entry: Entry) -> Entry | None:
         """The report on hospital pictures of the very weights that a report is about."""
-        members = entry.report["detector"]["members"]
-        used = zip(*((m["sha256"], m["nms"], m["image_size"]) for m in members), strict=True)
-        return self.find(entry.model, *used, ELSEWHERE) if members else None
+        used = report.identities(entry.report)
+        return self.find(entry.model, used, ELSEWHERE) if used else None
 
     def report_for(self, outcome: Outcome, wait: float = 0.0, folder: str = HOME) -> Report | None:
         """The report that belongs to an outcome's weights, NMS mode and image size; None without one.
 
         Where none is known but the Hub is being asked, it waits for that up to `wait` seconds.
         """
-        own = {"weights": outcome.weights, "nms": outcome.nms, "image_size": outcome.image_size}
-        used = outcome.members or (own,)
-        if any(each["weights"] is None for each in used):
+        used = outcome.identities
+        if used is None:
             return None
-        facts = [(each["weights"]["sha256"], each["nms"], each["image_size"]) for each in used]
-        used_this_way = tuple(zip(*facts, strict=True))
-        entry = self.find(outcome.model, *used_this_way, folder)
+        entry = self.find(outcome.model, used, folder)
         if entry is None and wait and self.settled(wait):
-            entry = self.find(outcome.model, *used_this_way, folder)
+            entry = self.find(outcome.model, used, folder)
         return entry.report if entry else None
 
     def to_records(self, folder: str = HOME) -> list[dict[str, Any]]:
@@ -186,7 +178,7 @@ class MetricsStore:
         if entry.source == "packaged":
             return "packaged with the app"
         kind = "" if self._settings.metrics_repo_type == "model" else f"{self._settings.metrics_repo_type} "
-        return f"from the Hub {kind}repo {entry.repo}, commit {entry.revision[:7]}"
+        return f"from the Hub {kind}repo {entry.repo}, commit {str(entry.revision)[:7]}"
 
     def where(self, entry: Entry) -> str:
         """Where a report came from and when, as a part of a sentence. Its note is another sentence."""
@@ -229,11 +221,9 @@ class MetricsStore:
 
     def _read_packaged(self) -> tuple[Entry, ...]:
         with self._lock:
-            if self._packaged is None:
-                self._load_packaged()
-            return self._packaged
+            return self._packaged if self._packaged is not None else self._load_packaged()
 
-    def _load_packaged(self) -> None:
+    def _load_packaged(self) -> tuple[Entry, ...]:
         entries, problems = [], []
         for folder, spec in product((HOME, ELSEWHERE), CHOICES.values()):
             for name in self._names(spec):
@@ -247,6 +237,7 @@ class MetricsStore:
                 else:
                     entries.append(Entry(spec.id, found, "packaged", name, folder))
         self._packaged, self._problems = tuple(entries), tuple(problems)
+        return self._packaged
 
     def _names(self, spec: ModelSpec | Consensus) -> list[str]:
         """The packaged files of a model: under the name that is fetched, the default's, and as reported."""

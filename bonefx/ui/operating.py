@@ -13,7 +13,8 @@ from typing import Any
 from bonefx.errors import RequestError, quoted
 from bonefx.evaluation.report import Report, operating_point, threshold_for
 from bonefx.evaluation.summary import HOSPITALS
-from bonefx.inference import CHOICES, Outcome, check_threshold
+from bonefx.inference import CHOICES, check_threshold
+from bonefx.results import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD
 
 RATES = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1.0: "1", 2.0: "2", 4.0: "4", 8.0: "8"}
@@ -121,9 +122,11 @@ class Cut:
         results, scores = [], []
         for outcome in outcomes:
             report = None if missing else reports.get(outcome.model)  # nor has a failure one
-            scores.append(_score_for(report, self.fp_per_image) if report else self.threshold)
-            point = _describe(report, self.fp_per_image) if report else None
-            results.append({**result_above(outcome, scores[-1]), "operating_point": point})
+            score, point = self.threshold, None
+            if report is not None and self.fp_per_image is not None:
+                score, point = _score_for(report, self.fp_per_image), _describe(report, self.fp_per_image)
+            scores.append(score)
+            results.append({**result_above(outcome, score), "operating_point": point})
         return results, scores
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
 from bonefx.evaluation.report import Report
-from bonefx.inference import CHOICES, Outcome, pair_of
+from bonefx.inference import CHOICES, pair_of
+from bonefx.results import Outcome, Source, Weights
 from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.operating import DEFAULT_RATE, RATES, viewer_points
 from bonefx.ui.session import Session
@@ -67,30 +68,30 @@ def _about(session: Session) -> dict[str, Any]:
     """
     ours = session.example
     shown = [outcome for outcome in session.outcomes if outcome.model in MODELS]
-    sources = {outcome.weights["source"] for outcome in shown if outcome.weights is not None}
+    sources = {outcome.weights.source for outcome in shown if outcome.weights is not None}
     return {
         "choice": session.choice,
         "example": None if ours is None else ours.id,
-        "name": session.path.name if ours is None else ours.short,
-        "title": session.path.name if ours is None else f"Synthetic phantom, no patient · {ours.title}",
+        "name": session.file.name if ours is None else ours.short,
+        "title": session.file.name if ours is None else f"Synthetic phantom, no patient · {ours.title}",
         "warning": session.warning or "",
         "done": bool(session.outcomes),
         "deletable": ours is None,
         "privacy": PRIVACY,
         "demo": "bundled" in sources,
         "weights": _weights_in_words(shown, sources),
-        "sha256": {o.model: o.weights["sha256"] for o in shown if o.weights is not None},
+        "sha256": {o.model: o.weights.sha256 for o in shown if o.weights is not None},
         "details": [_details(outcome) for outcome in session.outcomes],
     }
 
 
-def _weights_in_words(outcomes: Sequence[Outcome], sources: set[str]) -> str:
+def _weights_in_words(outcomes: Sequence[Outcome], sources: set[Source]) -> str:
     if not sources:
         return ""
     if sources == {"bundled"}:
         return "These small weights travel with the app; they are not the published models."
     known = [(CHOICES[o.model].name, o.weights) for o in outcomes if o.weights is not None]
-    return " ".join(f"{name}: from {file['repo'] or _SOURCES[file['source']]}." for name, file in known)
+    return " ".join(f"{name}: from {file.repo or _SOURCES[file.source]}." for name, file in known)
 
 
 def _pane(outcome: Outcome | None, model_id: str, report_for: ReportFor) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _details(outcome: Outcome) -> dict[str, Any]:
     """A model's weights, what computed, and how long it took."""
     facts: list[tuple[str, str]] = []
     if outcome.model == CONSENSUS.id:
-        facts.append(("Made of", " and ".join(CHOICES[each["model"]].name for each in outcome.members)))
+        facts.append(("Made of", " and ".join(CHOICES[each.model].name for each in outcome.members)))
         facts.append(("Method", CONSENSUS.method))
     if outcome.weights is not None:
         facts += _file(outcome.weights)
@@ -159,11 +160,11 @@ def _details(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _file(weights: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _file(weights: Weights) -> list[tuple[str, str]]:
     """A weight file, where it came from, and its hash."""
-    source = weights["repo"] or _SOURCES[weights["source"]]
-    revision = f", commit {weights['revision']}" if weights["revision"] else ""
+    source = weights.repo or _SOURCES[weights.source]
+    revision = f", commit {weights.revision}" if weights.revision else ""
     return [
-        ("Weights", f"{weights['file']}, from {source}{revision}"),
-        ("SHA-256", weights["sha256"]),
+        ("Weights", f"{weights.file}, from {source}{revision}"),
+        ("SHA-256", weights.sha256),
     ]

@@ -13,10 +13,11 @@ from bonefx import agreement, inference
 from bonefx.detections import Detections
 from bonefx.drawing import Mark, Pane
 from bonefx.errors import RequestError, quoted
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES
 from bonefx.labels import place
 from bonefx.looks import OTHER_NAME, SAME_NAME, TRUTH, Look
 from bonefx.marks import box_of, marks_of, places_of
+from bonefx.results import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD
 
 

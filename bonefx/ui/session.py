@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bonefx.inference import Outcome
+from bonefx.errors import RequestError
+from bonefx.results import Outcome
 from bonefx.ui.examples import Example
 from bonefx.ui.storage import storage
 
@@ -37,6 +38,13 @@ class Session:
     example: Example | None = None
     outcomes: tuple[Outcome, ...] = ()
     choice: int = 0
+
+    @property
+    def file(self) -> Path:
+        """The image's file, of a session that has one."""
+        if self.path is None:
+            raise RequestError("There is no image any more. Choose it again.")
+        return self.path
 
     def outcome(self, model_id: str) -> Outcome | None:
         """The outcome of a model, if it has run."""

@@ -160,7 +160,8 @@ def strata(series: Sequence[Series]) -> str:
             cells = []
             for each in known:
                 parts = each.report["strata"][kind]
-                part = next((part for part in parts if part["name"] == name), {"lesions": 0, "points": []})
+                nothing: dict[str, Any] = {"lesions": 0, "points": []}
+                part = next((part for part in parts if part["name"] == name), nothing)
                 points = (p for p in part["points"] if p["fp_per_image"] == HEADLINE_RATE)
                 point = next(points, None)
                 cells.append(_found(point and {**point, "lesions": part["lesions"]}))

@@ -14,6 +14,7 @@ from bonefx.evaluation import predict
 from bonefx.evaluation.calibration import learn
 from bonefx.evaluation.store import Store
 from bonefx.fusion import RULES
+from bonefx.results import Identity
 from tests.evaluation import toy
 from tests.training import toy as pictures
 
@@ -49,7 +50,7 @@ def test_each_model_is_calibrated_on_all_sets(out, capsys, monkeypatch):
     for entry in content["models"]:
         assert [data["images"] for data in entry["fitted_on"]] == [60, 60]
         learnt = learn([(each["dataset"], each[entry["model"]]) for each in (one, two)])
-        stored = calibration.calibration_of(entry["sha256"], entry["nms"], entry["image_size"])
+        stored = calibration.calibration_of(Identity(entry["sha256"], entry["nms"], entry["image_size"]))
         assert (stored.slope, stored.offset) == pytest.approx((learnt.slope, learnt.offset), abs=1e-6)
     calibration.stored.cache_clear()
     assert content["consensus"]["trials"].keys() == RULES.keys()

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from bonefx.detections import Detections
-from bonefx.detectors.base import Runtime, Stopwatch
+from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.errors import EngineError, WeightsError
+from bonefx.results import Runtime
 from bonefx.settings import packaged
 
 

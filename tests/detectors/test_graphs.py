@@ -14,16 +14,16 @@ from bonefx.detectors import faster_rcnn, graphs, yolo
 from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.graphs import Card
 from bonefx.errors import WeightsError
-from bonefx.hub import Weights, local_weights, sha256_of
+from bonefx.hub import WeightFile, local_weights, sha256_of
 
 
 @pytest.fixture
-def weights(tmp_path) -> Weights:
+def weights(tmp_path) -> WeightFile:
     (tmp_path / "w.pt").write_bytes(b"weights")
     return local_weights(tmp_path / "w.pt")
 
 
-def put(folder: Path, stem: str, of: Weights, form: str = "float", **changes) -> Path:
+def put(folder: Path, stem: str, of: WeightFile, form: str = "float", **changes) -> Path:
     """A graph of small files."""
     card = graphs.card_path(folder, stem, form)
     _, xml, binary = graphs.files(card)

@@ -7,6 +7,7 @@ import pytest
 from bonefx.errors import MetricsError
 from bonefx.evaluation import report
 from bonefx.labels import CLASSES
+from bonefx.results import Identity
 from bonefx.settings import packaged
 
 V3 = {
@@ -38,7 +39,7 @@ def test_version_3_is_translated():
     ]
     assert old["froc"]["class_aware"]["curve"]["fp_per_image"] == [0, 0.1, 0.9]
     assert (old["dataset"]["images"], old["dataset"]["boxes"]) == (10, 4)
-    assert not report.applies_to(old, "any", "nms", 640)
+    assert not report.applies_to(old, [Identity("any", "nms", 640)])
     assert report.threshold_for(old, 1.0) is None
     assert any("not measured here" in note for note in old["notes"])
     assert report.loads(report.dumps(old)) == old

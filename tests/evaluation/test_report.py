@@ -8,6 +8,7 @@ import pytest
 
 from bonefx.errors import MetricsError
 from bonefx.evaluation import report
+from bonefx.results import Identity
 from tests.evaluation import toy
 
 BOX, FAR, FURTHER = [100, 100, 50, 50], [400, 100, 50, 50], [500, 400, 50, 50]
@@ -135,30 +136,29 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sha256", "nms", "image_size", "applies"),
+    ("used", "applies"),
     [
-        ("sha-YOLO.pt", "nms", 640, True),
-        ("sha-other.pt", "nms", 640, False),
-        ("sha-YOLO.pt", "nms-free", 640, False),
-        ("sha-YOLO.pt", "nms", 512, False),
-        (["sha-YOLO.pt", "sha-other.pt"], ["nms", "nms"], [640, 640], False),
-        (["sha-YOLO.pt"], ["nms"], [640], True),
+        ([Identity("sha-YOLO.pt", "nms", 640)], True),
+        ([Identity("sha-other.pt", "nms", 640)], False),
+        ([Identity("sha-YOLO.pt", "nms-free", 640)], False),
+        ([Identity("sha-YOLO.pt", "nms", 512)], False),
+        ([Identity("sha-YOLO.pt", "nms", 640), Identity("sha-other.pt", "nms", 640)], False),
     ],
 )
-def test_applies_to(measured, sha256, nms, image_size, applies):
-    assert report.applies_to(measured, sha256, nms, image_size) is applies
+def test_applies_to(measured, used, applies):
+    assert report.applies_to(measured, used) is applies
 
 
 def test_applies_to_a_consensus_in_any_order(measured):
     consensus = {**measured, "detector": toy.detector("Consensus", "a.pth", "b.pt")}
     consensus["detector"]["method"] = "fused"
-    used = ["sha-b.pt", "sha-a.pth"], ["nms", "nms"], [640, 640]
-    assert report.applies_to(consensus, *used, "fused")
-    assert not report.applies_to(consensus, *used, "fused otherwise")
-    assert not report.applies_to(consensus, *used)
-    assert not report.applies_to(consensus, "sha-b.pt", "nms", 640)
+    used = [Identity(f"sha-{file}", "nms", 640) for file in ("b.pt", "a.pth")]
+    assert report.applies_to(consensus, used, "fused")
+    assert not report.applies_to(consensus, used, "fused otherwise")
+    assert not report.applies_to(consensus, used)
+    assert not report.applies_to(consensus, used[:1], "fused")
     nobody = {**measured, "detector": toy.detector("Mine")}
-    assert not report.applies_to(nobody, [], [], [])
+    assert not report.applies_to(nobody, [])
 
 
 def test_threshold_for_every_rate(measured):

@@ -26,6 +26,7 @@ from bonefx.evaluation import consensus, report, run, score
 from bonefx.evaluation.run import METRICS, PREDICTIONS
 from bonefx.evaluation.store import Store, read_ground_truth, read_results
 from bonefx.labels import DATASET_CLASSES
+from bonefx.results import Identity
 from bonefx.settings import packaged
 from tests import hub_server
 from tests.evaluation import toy
@@ -97,7 +98,8 @@ def test_metrics_say_what_was_measured_with_what(evaluated):
     (member,) = made["detector"]["members"]
     weights = packaged("bundled") / MODELS["yolo"].bundled
     assert (member["source"], member["file"]) == ("bundled", weights.name)
-    assert report.applies_to(made, hashlib.sha256(weights.read_bytes()).hexdigest(), member["nms"], 512)
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert report.applies_to(made, [Identity(sha256, member["nms"], 512)])
     assert {"bonefx", "numpy", "pillow", "pycocotools", "torch", "torchvision"} <= set(made["versions"])
     assert set(made["timing"]["ms_per_image"]) == {"preprocess", "network", "postprocess", "total"}
     assert made["timing"]["processor"]
@@ -267,17 +269,16 @@ def test_the_consensus_is_scored_from_what_is_stored_of_both(out):
     dataset = read_ground_truth(store.ground_truth)
     both = [stored, read_results(store.predictions("yolo"))]
     (member,) = yolo["detector"]["members"]
-    learnt = [None, calibration_of(member["sha256"], member["nms"], member["image_size"])]
+    learnt = [None, calibration_of(Identity(member["sha256"], member["nms"], member["image_size"]))]
     assert learnt[1]  # of the bundled weights
     figures = score(dataset, consensus.results(dataset, both, learnt)).figures
     assert {key: made[key] for key in figures} == figures
     assert made["froc"] != yolo["froc"]
     assert (made["detector"]["id"], made["detector"]["name"]) == ("consensus", "Consensus")
     assert made["detector"]["members"] == rcnn["detector"]["members"] + yolo["detector"]["members"]
-    used = [
-        [member[key] for member in made["detector"]["members"]] for key in ("sha256", "nms", "image_size")
-    ]
-    assert report.applies_to(made, *used, CONSENSUS.method)
+    used = report.identities(made)
+    assert {each.image_size for each in used} == {512}
+    assert report.applies_to(made, used[::-1], CONSENSUS.method)
     assert [each["detector"]["id"] for each in made["comparisons"]] == ["faster-rcnn", "yolo"]
 
     assert evaluate("--rescore", "--out", out) == 0

@@ -11,6 +11,7 @@ from PIL import Image
 from bonefx import images, inference
 from bonefx.detectors import Registry
 from bonefx.errors import ImageError
+from bonefx.results import Outcome
 from bonefx.settings import Settings, packaged
 
 MODELS = ("faster-rcnn", "yolo")
@@ -50,7 +51,7 @@ def expected(source) -> dict[tuple[str, str], dict[str, Any]]:
             try:
                 (outcome,) = inference.run(images.read(source / name), [model], registry)
             except ImageError as error:
-                outcome = inference.Outcome(name, 0, 0, model, error=str(error))
+                outcome = Outcome(name, 0, 0, model, error=str(error))
             results[name, model] = {**outcome.to_result(THRESHOLD), "image": name, "timings_ms": None}
     assert sum(len(each.get("detections", ())) for each in results.values()) > 5  # or nothing is compared
     return results

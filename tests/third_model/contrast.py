@@ -16,7 +16,7 @@ import numpy as np
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.loading import require
 from bonefx.errors import WeightsError
-from bonefx.hub import Weights
+from bonefx.hub import WeightFile
 from bonefx.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def needs_torch(settings: Settings) -> bool:
     return False
 
 
-def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tuple[Processing, TorchEngine]:
+def torch_engine(
+    weights: WeightFile, settings: Settings, device: str | None
+) -> tuple[Processing, TorchEngine]:
     """The parts of a detector that torch runs; `device` None takes the GPU if there is one.
 
     Raises:
@@ -98,7 +100,7 @@ def torch_engine(weights: Weights, settings: Settings, device: str | None) -> tu
     return processing, TorchEngine(_network(processing.cell), place)
 
 
-def convertible(weights: Weights, folded: bool = False) -> Convertible:
+def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
     """What `convert` turns into a graph for OpenVINO.
 
     Raises:
@@ -136,7 +138,7 @@ def _network(cell: int) -> nn.Module:
     return Contrast()
 
 
-def _read(weights: Weights) -> Processing:
+def _read(weights: WeightFile) -> Processing:
     try:
         return Processing.from_record(json.loads(weights.path.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import compare, consensus, report, score
 from bonefx.evaluation.store import Store
+from bonefx.results import Identity
 from bonefx.ui.metrics_store import ELSEWHERE
 from tests.evaluation import toy
 
@@ -19,7 +20,7 @@ BOX, FAR = [100.0, 100.0, 50.0, 50.0], [400.0, 100.0, 50.0, 50.0]
 DATASET = toy.dataset([[(i % 5, BOX)] for i in range(30)] + [[]] * 30)  # class 5 has no lesion
 STRONG = [(i, i % 5, BOX, 0.9 - i / 100) for i in range(24)] + [(i, 0, FAR, 0.3) for i in range(60)] * 9
 WEAK = [(i, i % 5, BOX, 0.8 - i / 100) for i in range(9)] + [(i, 1, FAR, 0.2) for i in range(50)]
-USED = {FRCNN: ("sha-frcnn.pth", "nms", 640), YOLO: ("sha-yolo.pt", "nms", 640)}
+USED = {FRCNN: Identity("sha-frcnn.pth", "nms", 640), YOLO: Identity("sha-yolo.pt", "nms", 640)}
 """What the reports are about, as the page is told of the weights in use."""
 
 

@@ -39,7 +39,7 @@ def test_endpoints_are_these_and_documented(client):
     assert detect["threshold"]["parameter_has_default"]
     assert detect["fp_per_image"]["parameter_has_default"]
     compare = [parameter["parameter_name"] for parameter in named["/compare"]["parameters"]]
-    assert compare == ["image", "threshold", "fp_per_image"]
+    assert compare == ["image", "threshold", "fp_per_image", "pair"]
     assert "not a medical device" in named["/detect"]["description"]
 
 
@@ -50,7 +50,7 @@ def test_the_api_page_has_our_words_and_a_radiograph_as_its_sample(app_address):
         for name in ("/detect", "/compare", "/batch")
         for each in named[name]["parameters"]
     ]
-    assert len(parameters) == 10
+    assert len(parameters) == 11
     words = {(each["of"], each["parameter_name"]): each["python_type"]["description"] for each in parameters}
     assert words["/detect", "model"].startswith('"yolo", "faster-rcnn", or "consensus" of both')
     for (_, name), said in words.items():

@@ -13,14 +13,14 @@ from PIL import Image
 
 from bonefx.detections import Detections
 from bonefx.errors import RequestError
-from bonefx.inference import Outcome
+from bonefx.results import Outcome, Weights
 from bonefx.settings import NOTICE
 from bonefx.ui.downloads import write
 from bonefx.ui.screen import Screen
 from bonefx.ui.session import DOWNLOADS, Session
 
 BOTH = ("faster-rcnn", "yolo")
-WEIGHTS = {"source": "hub", "repo": "a/b", "revision": "1" * 40, "file": "w.pt", "sha256": "2" * 64}
+WEIGHTS = Weights("hub", "a/b", "1" * 40, "w.pt", "2" * 64)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_json_has_thresholds_weights_notice_and_agreement(session):
         ("faster-rcnn", 0.5, 1),
         ("yolo", 0.05, 2),
     ]
-    assert content["results"][0]["weights"] == WEIGHTS
+    assert content["results"][0]["weights"] == WEIGHTS.to_record()
     assert content["notice"] == NOTICE
     assert len(content["agreement"]["both"]) == 1
     assert content["agreement"]["only"] == {"faster-rcnn": [], "yolo": [1]}

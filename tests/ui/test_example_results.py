@@ -14,12 +14,12 @@ import pytest
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.hub import Weights, sha256_of
+from bonefx.hub import WeightFile, sha256_of
 from bonefx.settings import Settings, packaged
 from bonefx.ui import example_results as kept
 from bonefx.ui.examples import THUMBNAIL, THUMBNAILS, contact_sheet, examples
 
-OTHERS = Weights(Path("w.pt"), "hub", "owner/others", "1" * 40, "w.pt", "a" * 64)
+OTHERS = WeightFile(Path("w.pt"), "hub", "owner/others", "1" * 40, "w.pt", "a" * 64)
 AGAIN = "Run `python -m bonefx examples`: what travels with the code is not of these weights or examples."
 
 
@@ -30,7 +30,7 @@ def test_there_is_a_result_of_every_example_by_the_bundled_weights():
         for outcome in outcomes:
             if outcome.model in MODELS:
                 file = packaged("bundled") / MODELS[outcome.model].bundled
-                assert outcome.weights["sha256"] == sha256_of(file), AGAIN
+                assert outcome.weights.sha256 == sha256_of(file), AGAIN
             assert outcome.image == each.path.name
 
 
@@ -77,14 +77,14 @@ def test_other_weights_are_kept_by_hash(tmp_path):
     results = kept.ExampleResults(Settings(cache_dir=tmp_path))
     used = dict.fromkeys(MODELS, OTHERS)
     outcomes = tuple(
-        replace(each, weights={**each.weights, "sha256": "a" * 64}, notes=("the Hub was silent",))
+        replace(each, weights=replace(each.weights, sha256="a" * 64), notes=("the Hub was silent",))
         for each in kept.bundled(ours)[:2]
     )
     assert results.find(ours, used) == ()
     results.keep(ours, outcomes)
     found = kept.ExampleResults(Settings(cache_dir=tmp_path)).find(ours, used)
     assert [each.model for each in found] == list(inference.CHOICES)
-    assert {each.weights["repo"] for each in found[:2]} == {"owner/others"}
+    assert {each.weights.repo for each in found[:2]} == {"owner/others"}
     assert found[0].notes == ()  # why other weights were not used is no part of it
     assert results.find(other, used) == ()
     assert results.find(ours, {**used, "yolo": replace(OTHERS, sha256="b" * 64)}) == ()
@@ -96,7 +96,7 @@ def test_half_a_file_is_no_result(tmp_path, content):
     ours = examples()["wrist-1"]
     results = kept.ExampleResults(Settings(cache_dir=tmp_path))
     used = dict.fromkeys(MODELS, OTHERS)
-    outcomes = [replace(o, weights={**o.weights, "sha256": "a" * 64}) for o in kept.bundled(ours)[:2]]
+    outcomes = [replace(o, weights=replace(o.weights, sha256="a" * 64)) for o in kept.bundled(ours)[:2]]
     results.keep(ours, tuple(outcomes))
     assert results.find(ours, used)
     results = kept.ExampleResults(Settings(cache_dir=tmp_path))  # as another process does it

@@ -14,6 +14,7 @@ import pytest
 from bonefx.consensus import CONSENSUS
 from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
+from bonefx.results import Identity
 from bonefx.settings import Settings
 from bonefx.ui import metrics
 from bonefx.ui.build import launch_options
@@ -102,9 +103,13 @@ def test_figures_elsewhere_are_only_those_of_the_same_weights(folder):
     ("kind", "used", "words"),
     [
         ("", {}, "Not loaded yet, so it is not known whether these figures are those of the weights in use."),
-        ("", {YOLO: ("f" * 64, "nms", 640)}, "figures of other weights than those in use. No figures are"),
-        ("", {YOLO: ("sha-yolo.pt", "nms-free", 640)}, "figures of other weights than those in use."),
-        ("", {YOLO: ("sha-yolo.pt", "nms", 320)}, "No figures are known of the weights in use."),
+        (
+            "",
+            {YOLO: Identity("f" * 64, "nms", 640)},
+            "figures of other weights than those in use. No figures are",
+        ),
+        ("", {YOLO: Identity("sha-yolo.pt", "nms-free", 640)}, "figures of other weights than those in use."),
+        ("", {YOLO: Identity("sha-yolo.pt", "nms", 320)}, "No figures are known of the weights in use."),
         ("reported", USED, "does not name its weights, so nobody can tell"),
         ("reported", USED, "Those of the weights in use are packaged with the app."),
     ],
@@ -187,7 +192,7 @@ def test_the_consensus_is_shown_like_the_models(tmp_path):
     [
         ({YOLO: USED[YOLO]}, "Faster R-CNN, Consensus: Not loaded yet, so it is not known whether"),
         (
-            {**USED, YOLO: ("f" * 64, "nms", 640)},
+            {**USED, YOLO: Identity("f" * 64, "nms", 640)},
             "YOLO, Consensus: These are the figures of other weights than those in use.",
         ),
     ],

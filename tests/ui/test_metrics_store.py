@@ -10,7 +10,7 @@ import pytest
 
 from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report
-from bonefx.inference import Outcome
+from bonefx.results import Identity, Member, Outcome, Weights
 from bonefx.settings import Settings
 from bonefx.ui.metrics_store import MetricsStore
 from tests import hub_server as trouble
@@ -20,6 +20,10 @@ from tests.ui.reports import FRCNN, USED, YOLO
 
 REPO = "owner/metrics"
 WAIT = 10.0  # seconds, for an answer that comes at once
+
+
+def weights(sha256: str) -> Weights:
+    return Weights("local", None, None, "a.pt", sha256)
 
 
 class Clock:
@@ -202,7 +206,7 @@ def test_files_that_are_written_while_the_app_runs(tmp_path):
     ("changes", "belongs"),
     [
         ({}, True),
-        ({"weights": {"sha256": "other"}}, False),
+        ({"weights": weights("other")}, False),
         ({"nms": "nms-free"}, False),
         ({"image_size": 320}, False),
         ({"model": FRCNN}, False),  # one model's figures say nothing about another's
@@ -210,9 +214,11 @@ def test_files_that_are_written_while_the_app_runs(tmp_path):
     ],
 )
 def test_report_for(folder, changes, belongs):
-    sha256, nms, size = USED[YOLO]
-    facts = {"model": YOLO, "weights": {"sha256": sha256}, "nms": nms, "image_size": size, **changes}
-    found = MetricsStore(Settings(hub=False), folder=folder).report_for(Outcome("a.png", 1, 1, **facts))
+    used = USED[YOLO]
+    facts = {"model": YOLO, "weights": weights(used.sha256), "nms": used.nms, "image_size": used.image_size}
+    found = MetricsStore(Settings(hub=False), folder=folder).report_for(
+        Outcome("a.png", 1, 1, **{**facts, **changes})
+    )
     assert (found == reports.measured()[YOLO]) if belongs else (found is None)
 
 
@@ -222,8 +228,8 @@ def test_report_for_looks_behind_the_hub_s(hub, folder, settings):
     hub.put(REPO, {"metrics_yolo.json": report.dumps(other).encode()}, "dataset")
     store = MetricsStore(settings, folder=folder)
     assert store.refresh(WAIT)
-    assert store.find(YOLO, "the-hub-s", "nms", 640).source == "hub"
-    assert store.find(YOLO, *USED[YOLO]).source == "packaged"
+    assert store.find(YOLO, [Identity("the-hub-s", "nms", 640)]).source == "hub"
+    assert store.find(YOLO, [USED[YOLO]]).source == "packaged"
 
 
 # The consensus
@@ -256,13 +262,13 @@ def test_the_consensus_is_not_taken_from_a_models_file(hub, folder, settings):
     assert "it is about Consensus, not about YOLO" in store.current()[YOLO].note
 
 
-def members(**changes) -> tuple[dict, ...]:
+def members(**changes) -> tuple[Member, ...]:
     """As of an outcome; `changes` are of the second."""
     both = [
-        {"model": model_id, "weights": {"sha256": used[0]}, "nms": used[1], "image_size": used[2]}
+        Member(model_id, weights(used.sha256), used.nms, used.image_size, None)
         for model_id, used in USED.items()
     ]
-    return both[0], {**both[1], **changes}
+    return both[0], replace(both[1], **changes)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +277,7 @@ def members(**changes) -> tuple[dict, ...]:
         (members(), CONSENSUS.method, True),
         (members()[::-1], CONSENSUS.method, True),  # it is the same, whichever comes first
         (members(), "another way of fusing", False),  # of an older or a later BoneFX
-        (members(weights={"sha256": "other"}), CONSENSUS.method, False),
+        (members(weights=weights("other")), CONSENSUS.method, False),
         (members(nms="nms-free"), CONSENSUS.method, False),
         (members(image_size=320), CONSENSUS.method, False),
         (members(weights=None), CONSENSUS.method, False),  # it failed before it had any

@@ -9,7 +9,7 @@ import pytest
 from bonefx import inference
 from bonefx.detections import Detections
 from bonefx.errors import RequestError
-from bonefx.inference import Outcome
+from bonefx.results import Outcome
 from bonefx.ui import operating
 
 

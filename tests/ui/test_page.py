@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, expect
 from bonefx.calibration import calibration_of
 from bonefx.detectors import MODELS
 from bonefx.evaluation import report
+from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
 from bonefx.ui.downloads import KINDS
 from bonefx.ui.examples import examples
@@ -570,7 +571,7 @@ def test_an_opened_finding_says_how_many_such_marks_are_fractures(page, app_addr
 def packaged_calibration(model_id: str):
     made = report.read(packaged("precomputed_metrics") / MODELS[model_id].metrics_file(Settings()))
     (member,) = made["detector"]["members"]
-    return calibration_of(member["sha256"], member["nms"], member["image_size"])
+    return calibration_of(Identity(member["sha256"], member["nms"], member["image_size"]))
 
 
 def test_headings_stand_in_order(page, app_address):

@@ -8,8 +8,7 @@ import pytest
 
 from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
-from bonefx.detectors.base import Runtime
-from bonefx.inference import Outcome
+from bonefx.results import Member, Outcome, Runtime, Weights
 from bonefx.ui import panes
 from bonefx.ui.examples import examples
 from bonefx.ui.session import Session
@@ -25,7 +24,7 @@ def outcome(model: str, source: str = "bundled", **changes) -> Outcome:
         "height": 80,
         "model": model,
         "detections": Detections([[0, 0, 9, 9], [5, 5, 20, 20]], [0.6, 0.1], [0, 5], ("a", "b")),
-        "weights": {"source": source, "repo": None, "revision": None, "file": "<b>.pt", "sha256": SHA},
+        "weights": Weights(source, None, None, "<b>.pt", SHA),
         "runtime": Runtime("torch", "float32", "a processor"),
         "nms": "per class",
         "image_size": 384,
@@ -105,7 +104,7 @@ def test_details_say_which_weights_and_what_computed():
 
 
 def test_a_consensus_names_its_members_and_its_method():
-    members = tuple({"model": model, "weights": None} for model in ("faster-rcnn", "yolo"))
+    members = tuple(Member(model, None, "", 0, None) for model in ("faster-rcnn", "yolo"))
     (found,) = details(outcome("consensus", weights=None, runtime=None, members=members))
     assert found["facts"][0] == ["Made of", "Faster R-CNN and YOLO"]
     assert found["facts"][1] == ["Method", CONSENSUS.method]

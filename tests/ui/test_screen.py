@@ -7,9 +7,10 @@ import pytest
 from bonefx.agreement import agree
 from bonefx.detections import Detections
 from bonefx.errors import RequestError
-from bonefx.inference import CHOICES, Outcome
+from bonefx.inference import CHOICES
 from bonefx.looks import OTHER_NAME, SAME_NAME
 from bonefx.marks import places_of
+from bonefx.results import Outcome
 from bonefx.ui.screen import Screen, panes
 
 # On one place twice, beside it, and far away; the second model sees two of these, one under another label.

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bonefx.detectors.base import Runtime, processor_name
+from bonefx.detectors.base import processor_name
 from bonefx.detectors.engines.openvino_import import VERSION, openvino
 from bonefx.errors import EngineError
+from bonefx.results import Runtime
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO computes with wherever a graph does not say otherwise; the layers of an eight-bit one do."""

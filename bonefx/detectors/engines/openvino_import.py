@@ -18,7 +18,7 @@ def without_telemetry() -> Iterator[None]:
     """While this lasts, an import of the converter or of the telemetry fails, as if they were not there."""
     hidden = ("openvino.tools.ovc", "openvino_telemetry")
     found = {name: sys.modules.get(name) for name in hidden}
-    sys.modules.update(dict.fromkeys(hidden))
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
     try:
         yield
     finally:

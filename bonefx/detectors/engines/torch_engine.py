@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bonefx.detectors.base import Runtime, processor_name
+from bonefx.detectors.base import processor_name
+from bonefx.results import Runtime
 
 
 def best_device() -> torch.device:

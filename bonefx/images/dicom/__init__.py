@@ -29,7 +29,7 @@ def plan(data: bytes) -> Plan:
 
 def _decode(elements: Elements, layout: stored.Layout) -> Picture:
     frame = stored.first_frame(elements, layout)
-    notes = (f"first of {layout.frames} frames",) if layout.frames > 1 else ()
+    notes: tuple[str, ...] = (f"first of {layout.frames} frames",) if layout.frames > 1 else ()
     if frame.missing:
         notes += (missing_note(frame.missing),)
     if layout.photometric == "PALETTE COLOR":
