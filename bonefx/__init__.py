@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from bonefx.results import RESULT_VERSION
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -76,6 +74,7 @@ def compare(
     from bonefx import inference
     from bonefx.detectors import MODELS
     from bonefx.notebook import Comparison, Result
+    from bonefx.results import RESULT_VERSION
 
     threshold = inference.check_threshold(threshold)
     radiograph = _read(image)

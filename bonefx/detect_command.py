@@ -10,7 +10,7 @@ from os.path import realpath
 from pathlib import Path
 from typing import Any
 
-from bonefx import batch, dicom_results, entries, shards
+from bonefx import batch, entries, shards
 from bonefx.detectors import MODELS
 from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES
@@ -71,8 +71,6 @@ def run(options: argparse.Namespace) -> int:
     options.out = None if options.out is None else Path(options.out)
     if (options.formats or options.dicom) and options.out is None:
         raise RequestError("--format and --dicom say what is written into a folder: give that with --out.")
-    if options.dicom:
-        dicom_results.check_installed()
     if options.out is not None and realpath(options.out) in map(realpath, options.files):
         raise RequestError(f"--out is {options.out} itself, whose images are read. Choose another folder.")
     found = entries.collect(options.files, limited=False, leave_out=options.out)

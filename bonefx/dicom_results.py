@@ -1,7 +1,7 @@
 """Results for an archive of radiographs: a DICOM structured report, and a picture with the boxes drawn in.
 
 Both belong to the study of the image that they are about, whose patient they name as it does. Nothing of that
-is shown or logged here. highdicom makes them; it is the extra `dicom`, imported where it is needed.
+is shown or logged here. highdicom makes them; it is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bonefx import __version__, export
-from bonefx.errors import ImageError, RequestError
+from bonefx.errors import ImageError
 from bonefx.export import Result
 from bonefx.images import Radiograph
 from bonefx.labels import CLASSES
@@ -50,18 +50,6 @@ _SCHEME = "99BONEFX"  # our own codes, as the prefix 99 says
 _REPORT_SERIES, _CAPTURE_SERIES = 9101, 9102
 _LOGGERS = ("pydicom", "highdicom")
 _DESCRIPTION = "BoneFX. Research and education. Not a medical device."  # 64 characters at most
-
-
-def check_installed() -> None:
-    """Whether the reports can be made.
-
-    Raises:
-        RequestError: highdicom is missing.
-    """
-    try:
-        import highdicom  # noqa: F401
-    except ImportError:
-        raise RequestError('DICOM reports need highdicom: pip install "bonefx[dicom]".') from None
 
 
 def header(path: Path) -> Dataset | None:
@@ -100,6 +88,12 @@ def _is_latin(header: Dataset) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file is likely to be DICOM, by its name or its first bytes; `header` says if it is."""
+    with path.open("rb") as file:
+        return path.suffix.lower() in (".dcm", ".dicom") or file.read(132).endswith(b"DICM")
 
 
 def documents(

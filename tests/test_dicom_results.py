@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 import highdicom
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 
 from bonefx import dicom_results, images
 from bonefx.detections import Detections
-from bonefx.errors import ImageError, RequestError
+from bonefx.errors import ImageError
 from bonefx.settings import NOTICE, packaged
 from tests.test_export import consensus, outcome
 from tests.test_main import run
@@ -245,12 +244,6 @@ def test_a_batch_says_which_image_has_no_report_and_writes_the_others(source, tm
         "002-arm-sc.dcm",
         "002-arm-sr.dcm",
     ]
-
-
-def test_without_highdicom_a_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(RequestError, match=r"pip install \"bonefx\[dicom\]\""):
-        dicom_results.check_installed()
 
 
 def test_where_no_model_has_a_result_there_is_no_report(source):

@@ -52,6 +52,7 @@ def _samples(address: str) -> Mapping[str, Any]:
         "threshold": 0.25,
         "fp_per_image": None,
         "pair": None,
+        "dicom": False,
     }
 
 

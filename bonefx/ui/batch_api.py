@@ -22,7 +22,10 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
     """Add `/batch` to the app that is being built."""
 
     def batch(
-        files: list[str] | None, threshold: float | None = None, fp_per_image: float | None = None
+        files: list[str] | None,
+        threshold: float | None = None,
+        fp_per_image: float | None = None,
+        dicom: bool | None = False,
     ) -> Iterator[dict[str, Any] | None]:
         """Detect fractures in many radiographs. Research and education, not a medical device.
 
@@ -36,6 +39,8 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
             fp_per_image: in place of a threshold, the false positives per image that are accepted, above 0
                 and up to 100: each model's own score for that comes from its metrics. An error where a model
                 has no metrics of its weights.
+            dicom: whether the archive also has, for each DICOM image, a structured report and a picture with
+                boxes, both in the study of the image.
 
         Returns:
             schema_version; results: one result of /detect for each image and model; archive: a ZIP file of
@@ -48,7 +53,9 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
             path = workspace.new_folder() / ARCHIVE
             results: list[dict[str, Any]] = []
             found = entries.collect([Path(file) for file in files])
-            for _ in run_batch(found, cut, path, lambda row: results.extend(row.results), registry, store):
+            for _ in run_batch(
+                found, cut, path, lambda row: results.extend(row.results), registry, store, dicom=bool(dicom)
+            ):
                 yield None  # between two values it can be cancelled
         except BoneFXError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -59,7 +66,8 @@ def add_batch_endpoint(registry: Registry, store: MetricsStore, workspace: Works
         files = gr.File(label="files", file_count="multiple", type="filepath")
         threshold = gr.Number(None, label="threshold")
         fp_per_image = gr.Number(None, label="fp_per_image")
+        dicom = gr.Checkbox(False, label="dicom")
         answer = gr.JSON(label="result")
         button = gr.Button("batch")
-    inputs = [files, threshold, fp_per_image]
+    inputs = [files, threshold, fp_per_image, dicom]
     button.click(batch, inputs, answer, api_name="batch", **BATCH_QUEUE)

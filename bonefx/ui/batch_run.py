@@ -58,7 +58,12 @@ class Batch:
         self._idle.set()
 
     def run(
-        self, cut: Cut, light: Callable[[Row], dict[str, Any]], registry: Registry, store: MetricsStore
+        self,
+        cut: Cut,
+        light: Callable[[Row], dict[str, Any]],
+        registry: Registry,
+        store: MetricsStore,
+        dicom: bool = False,
     ) -> Iterator[str | None]:
         """Run every model on every image; dropping the iterator ends it with the image in hand.
 
@@ -66,6 +71,7 @@ class Batch:
             cut: from which score on there are detections.
             light: what `rows` keep of a row, without its pixels.
             registry, store: the models, and their metrics.
+            dicom: whether DICOM images get DICOM reports.
 
         Yields:
             What is being done, in words; None as a heartbeat, and after each image.
@@ -82,7 +88,7 @@ class Batch:
             self.rows.append(light(row))
 
         done = self._idle.set
-        yield from run_batch(self.entries, cut, self.folder / ARCHIVE, keep, registry, store, done)
+        yield from run_batch(self.entries, cut, self.folder / ARCHIVE, keep, registry, store, done, dicom)
 
     @property
     def archive(self) -> Path | None:
@@ -132,6 +138,7 @@ def run_batch(
     registry: Registry,
     store: MetricsStore,
     done: Callable[[], Any] = lambda: None,
+    dicom: bool = False,
 ) -> Iterator[str | None]:
     """Run every model on each entry; dropping the iterator ends it with the image in hand.
 
@@ -142,6 +149,7 @@ def run_batch(
         keep: is handed each row.
         registry, store: the models, and their metrics.
         done: is called when the archive is whole, however the batch has ended.
+        dicom: whether DICOM images get DICOM reports.
 
     Yields:
         What is being done, in words; None as a heartbeat, and after each row.
@@ -156,7 +164,7 @@ def run_batch(
     def work(tell: Tell) -> None:
         try:
             store.refresh(FIRST_ANSWER_SECONDS)  # so that all images get the same operating point
-            rows = batch.run(found, list(CHOICES), answer, registry, tell, archive.parent)
+            rows = batch.run(found, list(CHOICES), answer, registry, tell, archive.parent, dicom)
             with closing(batch.save_archive(rows, archive)) as saved:
                 for row in saved:
                     keep(row)

@@ -94,7 +94,7 @@ def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: 
         words, rows = "Waiting for the models", -1
         try:
             cut = _cut(event._data)
-            for news in batch.run(cut, light, registry, store):
+            for news in batch.run(cut, light, registry, store, _wants_dicom(event._data)):
                 changed = news is not None or len(batch.rows) != rows
                 words, rows = news or words, len(batch.rows)
                 yield value(batch, "running", words) if changed else gr.skip()
@@ -158,6 +158,10 @@ def _connect_viewer(tab: BatchTab, reading: Reading) -> None:
         trigger_mode="multiple",
         queue=False,
     )
+
+
+def _wants_dicom(chosen: Any) -> bool:
+    return isinstance(chosen, dict) and chosen.get("dicom") is True
 
 
 def _cut(chosen: Any) -> Cut:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -45,6 +46,9 @@ def value(batch: Batch | None, stage: str, said: str, alert: str = "") -> dict[s
         "said": said,
         "alert": alert,
         "of": len(batch.entries) if batch else 0,
+        "dicom": any(Path(entry.name).suffix.lower() in (".dcm", ".dicom") for entry in batch.entries)
+        if batch
+        else False,
         "rows": list(rows),
         "models": [
             {"name": model.name, "color": model.look.color, "dashed": bool(number)}

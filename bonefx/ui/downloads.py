@@ -9,24 +9,29 @@ from __future__ import annotations
 import html
 import re
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from bonefx import export, images, inference
+from bonefx import dicom_results, export, images, inference
 from bonefx.drawing import Pane, draw
-from bonefx.errors import BoneFXError, RequestError
+from bonefx.errors import BoneFXError, ImageError, RequestError
+from bonefx.interchange import FORMATS
 from bonefx.results import RESULT_VERSION, Outcome
 from bonefx.settings import NOTICE
 from bonefx.ui.operating import result_above
 from bonefx.ui.screen import Screen, panes
 from bonefx.ui.session import DOWNLOADS, Session, Visit
 
-KINDS = {"png": "PNG", "json": "JSON", "csv": "CSV"}
-"""What can be downloaded: the ending of the file's name, and its button."""
+KINDS = ("png", "json", "csv")
+"""One file, with this ending."""
+
+ARCHIVES = (*FORMATS, "dicom")
+"""A ZIP archive for other tools; of a DICOM image also a structured report and a picture with boxes."""
 
 _SAVE = Path(__file__).with_name("static") / "save.js"
 
@@ -50,12 +55,12 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
 
     Args:
         session: with outcomes; the file lies inside of its folder, in a new one.
-        kind: one of `KINDS`.
+        kind: one of `KINDS` or `ARCHIVES`.
         screen: what is shown.
 
     Raises:
         RequestError: there are no results any more, or what is shown makes no sense.
-        ImageError: the image is gone or cannot be read any more.
+        ImageError: the image is gone or cannot be read any more, or there is no DICOM report on it.
     """
     outcomes = [outcome for outcome in map(session.outcome, screen.models) if outcome is not None]
     if session.folder is None or not session.folder.is_dir() or not outcomes:
@@ -63,21 +68,41 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
     levels = [screen.threshold(outcome) for outcome in outcomes]
     results = [result_above(*pair) for pair in zip(outcomes, levels, strict=True)]
     stem = re.sub(r"[^\w.-]+", "_", Path(outcomes[0].image).stem)[:100] or "image"
-    path = Path(tempfile.mkdtemp(dir=session.folder / DOWNLOADS)) / f"{stem}_{screen.view}.{kind}"
+    path = Path(tempfile.mkdtemp(dir=session.folder / DOWNLOADS)) / f"{stem}_{screen.view}"
+    if kind in ARCHIVES:
+        return _archive(path.with_name(f"{path.name}_{kind}.zip"), _files(kind, session, results))
+    if kind not in KINDS:
+        raise RequestError(f"There is no download {kind!r}. Reload the page, and try again.")
+    path = path.with_name(f"{path.name}.{kind}")
     if kind == "png":
         _picture(session, screen, outcomes, results).save(path, compress_level=1)
     elif kind == "csv":
         path.write_text(export.to_csv(results), encoding="utf-8")
-    elif kind == "json":
-        more = (
-            {"agreement": inference.agreement_of(outcomes, levels, screen.models)}
-            if len(outcomes) == 2
-            else {}
-        )
-        text = export.to_json(results, schema_version=RESULT_VERSION, **more)
-        path.write_text(text, encoding="utf-8")
     else:
-        raise RequestError(f"There is no download {kind!r}. Reload the page, and try again.")
+        more: dict[str, Any] = {"schema_version": RESULT_VERSION}
+        if len(outcomes) == 2:
+            more["agreement"] = inference.agreement_of(outcomes, levels, screen.models)
+        path.write_text(export.to_json(results, **more), encoding="utf-8")
+    return path
+
+
+def _files(kind: str, session: Session, results: list[export.Result]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the files of an archive."""
+    if kind != "dicom":
+        yield from ((name, text.encode()) for name, text in FORMATS[kind](results))
+        return
+    header = dicom_results.header(session.file)
+    if header is None:
+        raise ImageError("Only on a DICOM image there can be a DICOM report.")
+    for ending, content in dicom_results.documents(header, images.read(session.file), results):
+        yield f"{ending}.dcm", content
+
+
+def _archive(path: Path, files: Iterator[tuple[str, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            # A member made like this has a fixed date: the same results give the same archive.
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=zipfile.ZIP_DEFLATED)
     return path
 
 

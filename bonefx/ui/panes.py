@@ -7,6 +7,7 @@ from typing import Any
 
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
+from bonefx.dicom_results import looks_like_dicom
 from bonefx.evaluation.report import Report
 from bonefx.inference import CHOICES, pair_of
 from bonefx.results import Outcome, Source, Weights
@@ -63,8 +64,9 @@ def _about(session: Session) -> dict[str, Any]:
 
     choice: the number of the visitor's choice; example: its id, or None; name, title: of the image; warning,
     privacy: for the person; done: whether there are results; deletable: whether the image is the visitor's
-    own; weights: which these are, in a few words; demo: whether they are the bundled ones; sha256: their
-    hashes; details: for each model its name, facts (term and value) and notes.
+    own; dicom: whether there can be a DICOM report on it; weights: which these are, in a few words; demo:
+    whether they are the bundled ones; sha256: their hashes; details: for each model its name, facts (term and
+    value) and notes.
     """
     ours = session.example
     shown = [outcome for outcome in session.outcomes if outcome.model in MODELS]
@@ -77,6 +79,7 @@ def _about(session: Session) -> dict[str, Any]:
         "warning": session.warning or "",
         "done": bool(session.outcomes),
         "deletable": ours is None,
+        "dicom": looks_like_dicom(session.file),
         "privacy": PRIVACY,
         "demo": "bundled" in sources,
         "weights": _weights_in_words(shown, sources),

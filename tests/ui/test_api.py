@@ -50,7 +50,7 @@ def test_the_api_page_has_our_words_and_a_radiograph_as_its_sample(app_address):
         for name in ("/detect", "/compare", "/batch")
         for each in named[name]["parameters"]
     ]
-    assert len(parameters) == 11
+    assert len(parameters) == 12
     words = {(each["of"], each["parameter_name"]): each["python_type"]["description"] for each in parameters}
     assert words["/detect", "model"].startswith('"yolo", "faster-rcnn", or "consensus" of both')
     for (_, name), said in words.items():
@@ -61,6 +61,8 @@ def test_the_api_page_has_our_words_and_a_radiograph_as_its_sample(app_address):
             "model": '"yolo" if left out',
             "threshold": "from 0 to 1. Left out it is 0.25",
             "fp_per_image": "above 0 and up to 100",
+            "pair": "a comma between",
+            "dicom": "a structured report",
         }[name] in said
     assert named["/detect"]["parameters"][1]["type"]["enum"] == list(CHOICES)
     sample = f"{app_address}/examples/wrist-1.png"

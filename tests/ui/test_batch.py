@@ -334,7 +334,7 @@ def test_the_endpoint_is_documented(client):
     described = client.view_api(return_format="dict")["named_endpoints"]
     assert set(described) == {"/batch"}
     parameters = [each["parameter_name"] for each in described["/batch"]["parameters"]]
-    assert parameters == ["files", "threshold", "fp_per_image"]
+    assert parameters == ["files", "threshold", "fp_per_image", "dicom"]
     assert "not a medical device" in described["/batch"]["description"]
 
 
@@ -347,6 +347,15 @@ def test_the_endpoint_answers_with_results_and_archive(client, mixed):
     assert {each["threshold"] for each in answer["results"] if "error" not in each} == {0.01}
     with zipfile.ZipFile(answer["archive"]) as archive:
         assert json.loads(archive.read("results.json"))["results"] == answer["results"]
+
+
+@pytest.mark.parametrize("wanted", [True, False, None])
+def test_dicom_images_get_reports_where_that_is_asked_for(client, wanted):
+    images = [handle_file(str(packaged("examples") / name)) for name in ("humerus-2.dcm", "wrist-1.png")]
+    answer = client.predict(files=images, dicom=wanted, api_name="/batch")
+    with zipfile.ZipFile(answer["archive"]) as archive:
+        reports = [name for name in archive.namelist() if name.startswith("dicom/")]
+    assert reports == (["dicom/001-humerus-2-sr.dcm", "dicom/001-humerus-2-sc.dcm"] if wanted else [])
 
 
 def test_the_endpoint_has_operating_points(client, mixed):

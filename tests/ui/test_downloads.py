@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from bonefx.detections import Detections
-from bonefx.errors import RequestError
+from bonefx.errors import ImageError, RequestError
 from bonefx.results import Outcome, Weights
-from bonefx.settings import NOTICE
+from bonefx.settings import NOTICE, packaged
 from bonefx.ui.downloads import write
 from bonefx.ui.screen import Screen
 from bonefx.ui.session import DOWNLOADS, Session
@@ -90,3 +94,44 @@ def test_after_the_image_was_deleted_there_is_nothing_to_download(session):
     with pytest.raises(RequestError, match="no results"):
         write(session, "csv", Screen("yolo", {"yolo": 0.5}))
     assert not Path(session.folder).exists()
+
+
+def names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("coco", ["coco/images.json", "coco/faster-rcnn.json", "coco/yolo.json"]),
+        ("label-studio", ["label-studio/config.xml", "label-studio/tasks.json"]),
+    ],
+)
+def test_what_is_shown_for_other_tools(session, kind, files):
+    path = write(session, kind, Screen("compare", {"faster-rcnn": 0.5, "yolo": 0.05}))
+    assert path.name == f"My_wrist_left__compare_{kind}.zip"
+    assert names(path) == files
+
+
+def test_yolo_text_has_what_is_above_the_threshold(session):
+    path = write(session, "yolo", Screen("yolo", {"yolo": 0.5}))
+    with zipfile.ZipFile(path) as archive:
+        (text,) = (name for name in archive.namelist() if name.endswith(".txt"))
+        assert len(archive.read(text).decode().splitlines()) == 1
+
+
+def test_only_on_a_dicom_image_there_is_a_dicom_report(session):
+    with pytest.raises(ImageError, match="Only on a DICOM image"):
+        write(session, "dicom", Screen("yolo", {"yolo": 0.5}))
+
+
+def test_the_dicom_report_belongs_to_the_study_of_the_image(session):
+    image = packaged("examples") / "humerus-2.dcm"
+    shutil.copy(image, session.folder / "mine.dcm")
+    path = write(replace(session, path=session.folder / "mine.dcm"), "dicom", Screen("yolo", {"yolo": 0.5}))
+    assert names(path) == ["sr.dcm", "sc.dcm"]
+    with zipfile.ZipFile(path) as archive:
+        report = pydicom.dcmread(io.BytesIO(archive.read("sr.dcm")))
+    assert report.StudyInstanceUID == pydicom.dcmread(image).StudyInstanceUID
+    assert report.Modality == "SR"

@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -248,9 +249,9 @@ def test_downloads_have_what_is_shown(page, app_address, tmp_path, view):
         if step == "by score":
             raw(page, {"consensus": "Consensus"}.get(view, "YOLO")).fill("0.01")
         files = {}
-        for kind, label in KINDS.items():
+        for kind in KINDS:
             with page.expect_download() as download:
-                page.get_by_role("button", name=label, exact=True).click()
+                page.get_by_role("button", name=kind.upper(), exact=True).click()
             assert download.value.suggested_filename == f"{BROKEN}_{view}.{kind}"
             files[kind] = tmp_path / f"{step}.{kind}"
             download.value.save_as(files[kind])
@@ -264,6 +265,17 @@ def test_downloads_have_what_is_shown(page, app_address, tmp_path, view):
         rows = [row for row in csv.DictReader(files["csv"].open(encoding="utf-8")) if row["label"]]
         assert len(rows) == found
         assert Image.open(files["png"]).width >= results[0]["width"]
+
+
+@pytest.mark.parametrize(("example", "is_dicom"), [(BROKEN, False), ("humerus-2", True)])
+def test_results_for_other_tools_and_as_dicom(page, app_address, example, is_dicom):
+    go(page, app_address, f"?example={example}", example)
+    page.get_by_text("For other tools").click()
+    expect(page.get_by_role("button", name="DICOM report")).to_be_visible(visible=is_dicom)
+    for name in ("COCO", "YOLO text", "Label Studio", *(["DICOM report"] if is_dicom else [])):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert zipfile.is_zipfile(download.value.path())
 
 
 # --- links -------------------------------------------------------------------------------------------------

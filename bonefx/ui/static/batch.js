@@ -154,6 +154,7 @@ function draw() {
   Object.assign(part("progress"), { max: Math.max(value.of, 1), value: value.rows.length });
   part("run").hidden = running;
   part("run").disabled = value.of === 0;
+  part("dicom").hidden = !value.dicom;
   part("run").textContent = value.stage === "done" ? "Run again" : "Run";
   part("cancel").hidden = !running;
   part("forget").hidden = value.of === 0;
@@ -189,7 +190,7 @@ function start() {
   part("run").disabled = true;
   part("doing").textContent = "Waiting for the models";
   part("way").hidden = false;
-  trigger("run", { rate: raw ? null : shown.rates[part("rate").value].rate, score: part("score").valueAsNumber });
+  trigger("run", { rate: raw ? null : shown.rates[part("rate").value].rate, score: part("score").valueAsNumber, dicom: part("reports").checked });
 }
 
 // The viewer of the Read tab shows it, with the results that it has here.

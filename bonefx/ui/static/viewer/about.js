@@ -6,9 +6,10 @@ function showAbout() {
   part("warning").textContent = about().warning ?? "";
   part("warning").hidden = !about().warning;
   part("invite").hidden = Boolean(image());
-  for (const name of ["findings-card", "weights-card", "results", "legend"]) part(name).hidden = !done;
+  for (const name of ["findings-card", "weights-card", "results", "formats", "legend"]) part(name).hidden = !done;
   part("take-card").hidden = !done && !deletable;
   part("own").hidden = !deletable;
+  part("dicom").hidden = !about().dicom;
   part("privacy").textContent = about().privacy ?? "";
   part("weights").replaceChildren(...(demo ? [make("b", {}, "Demo weights. ")] : []), weights);
   part("details").replaceChildren(...(about().details ?? []).map(detailOf));
