@@ -93,7 +93,7 @@ def test_local_then_hub_then_bundled_each_looked_for_only_when_asked(hub, settin
     found = WeightSources(settings).candidates("best.pt", bundled)
 
     local = next(found)
-    assert local.to_record() == {
+    assert local.described().to_record() == {
         "source": "local",
         "repo": None,
         "revision": None,
@@ -102,7 +102,7 @@ def test_local_then_hub_then_bundled_each_looked_for_only_when_asked(hub, settin
     }
     assert hub.requests == []
     published = next(found)
-    assert published.to_record() == {
+    assert published.described().to_record() == {
         "source": "hub",
         "repo": REPO,
         "revision": sha,

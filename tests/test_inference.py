@@ -142,7 +142,7 @@ def test_the_consensus_is_made_of_its_members_detections(registry):
     asked = ["consensus", "yolo", "faster-rcnn"]
     consensus, yolo, rcnn = inference.run(radiograph, asked, registry)
     members = [rcnn, yolo]  # in this order, whatever was asked for first
-    calibrations = [calibration_of(m.identity) for m in members]
+    calibrations = [calibration_of(m.as_member().identity) for m in members]
     expected = fuse([member.detections for member in members], calibrations)
     assert (consensus.model, consensus.error) == ("consensus", None)
     assert len(consensus.detections) > 0
@@ -216,7 +216,7 @@ def test_a_members_failure_is_the_consensus_error(radiograph, monkeypatch, load,
     assert re.match(f"There is no consensus without all models. {words}", consensus.error)
     result = json.loads(json.dumps(consensus.to_result(0.25)))
     assert [member["model"] for member in result["members"]] == ["faster-rcnn", "yolo"]
-    assert result["members"][0]["weights"] == rcnn.weights
+    assert result["members"][0]["weights"] == rcnn.weights.to_record()
 
 
 def test_choices_are_the_models_then_the_consensus():

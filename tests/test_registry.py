@@ -46,7 +46,7 @@ def test_eight_simultaneous_first_requests_load_once(hub, settings, monkeypatch)
     assert loads == ["hub"]
     assert len({id(loaded) for loaded in got}) == 1
     assert len(got) == 8
-    assert got[0].weights.to_record() == {
+    assert got[0].weights.described().to_record() == {
         "source": "hub",
         "repo": "owner/weights",
         "revision": hub.repos["model", "owner/weights"].head,

@@ -143,8 +143,8 @@ def zero_gpu(monkeypatch):
     """What a Space on ZeroGPU has, and how often it asked for a GPU."""
     asked = []
 
-    def refuse(rgb, model_ids, registry):
-        asked.append(model_ids)
+    def refuse(rgb, blanks, registry):
+        asked.append(tuple(each.model for each in blanks))
         raise Refused
 
     monkeypatch.setattr(inference, "ZERO_GPU", True)

@@ -139,7 +139,7 @@ def test_two_files_of_one_split_are_refused(tmp_path):
     write(tmp_path, place=OWN)
     write(tmp_path, place="annotations/person_valid.json")
     with pytest.raises(DatasetError, match="two files for the split"):
-        coco_folder.annotations(tmp_path, "valid")
+        coco_folder.annotation_file(tmp_path, "valid")
 
 
 def one_class(lesions) -> Dataset:
