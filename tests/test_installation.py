@@ -126,3 +126,21 @@ def _client(kind, address: str, server: subprocess.Popen):
             assert server.poll() is None, "the app has ended"
             assert time.monotonic() < deadline, "the app does not answer"
             time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_the_builders_line_resolves():
+    """As in the logs of Spaces; only what pip would install is asked, of the package index."""
+    head = (ROOT / "README.md").read_text(encoding="utf-8").split("---")[1]
+    sdk = head.partition("sdk_version: ")[2].split()[0]
+    line = [
+        "-r",
+        "requirements.txt",
+        f"gradio[oauth,mcp]=={sdk}",
+        "uvicorn>=0.14.0",
+        "websockets>=10.4",
+        "spaces",
+    ]
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", *line]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
