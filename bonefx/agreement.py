@@ -8,7 +8,7 @@ from typing import Any
 from bonefx.detections import Detections
 from bonefx.matching import iou_matrix, match
 
-IOU = 0.5
+SAME_PLACE_IOU = 0.5
 """From this IoU on, two detections are on the same place."""
 
 
@@ -32,11 +32,11 @@ def agree(first: Detections, second: Detections) -> Agreement:
     """Match the detections of two models in one image.
 
     In order of score, each detection of the first takes, of the second's that are still free and reach an
-    IoU of `IOU`, the one of highest score, whatever its label. So strong is paired with strong, and which
-    model is the first makes no difference: each ranks the other's detections alike, and then there is one
-    matching in which no two detections would both rather have each other (Gale and Shapley, 1962).
+    IoU of `SAME_PLACE_IOU`, the one of highest score, whatever its label. So strong is paired with strong,
+    and which model is the first makes no difference: each ranks the other's detections alike, and then there
+    is one matching in which no two detections would both rather have each other (Gale and Shapley, 1962).
     """
-    found = match(first.boxes, second.boxes, IOU, targets_in_order=True).tolist()
+    found = match(first.boxes, second.boxes, SAME_PLACE_IOU, targets_in_order=True).tolist()
     pairs = [(i, j) for i, j in enumerate(found) if j >= 0]
     alike = [bool(first.class_ids[i] == second.class_ids[j]) for i, j in pairs]
     taken = {j for _, j in pairs}
@@ -57,7 +57,7 @@ def to_record(first_id: str, first: Detections, second_id: str, second: Detectio
         return [{first_id: i, second_id: j, "iou": round(float(overlap[i, j]), 4)} for i, j in rows]
 
     return {
-        "iou": IOU,
+        "iou": SAME_PLACE_IOU,
         "both": pairs(agreement.both),
         "other_label": pairs(agreement.other_label),
         "only": {first_id: list(agreement.only_first), second_id: list(agreement.only_second)},

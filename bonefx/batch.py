@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Put = Callable[[str, bytes], None]
 """Stores a file under a relative name."""
 
-Answer = Callable[[Sequence[Outcome]], Sequence[dict[str, Any]]]
+ToResults = Callable[[Sequence[Outcome]], Sequence[dict[str, Any]]]
 """From one image's outcomes to as many results: at which thresholds is the caller's choice."""
 
 
@@ -77,7 +77,7 @@ class Row:
 def run(
     entries: Sequence[Entry],
     model_ids: Sequence[str],
-    answer: Answer,
+    answer: ToResults,
     registry: Registry | None = None,
     progress: Callable[[str], None] = lambda words: None,
     scratch: Path | None = None,

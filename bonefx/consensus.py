@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bonefx.detectors import MODELS
-from bonefx.fusion import BEST_OF_EACH, IOU, RULE
+from bonefx.fusion import BEST_OF_EACH, ONE_PLACE_IOU, RULE
 from bonefx.looks import Look
 from bonefx.settings import Settings
 
@@ -41,5 +41,5 @@ CONSENSUS = Consensus(
     summary="All models' boxes, fused: boxes on one place become one, and what one model alone found counts "
     f"less ({RULE} of the calibrated scores).",
     look=Look("C", "#C050FF", "crossed", "14 4 3 4", "M0-6 6 5-6 5Z"),
-    method=f"{RULE}, calibrated scores, IoU {IOU:g}, best {BEST_OF_EACH} of each model",
+    method=f"{RULE}, calibrated scores, IoU {ONE_PLACE_IOU:g}, best {BEST_OF_EACH} of each model",
 )

@@ -151,7 +151,7 @@ def collect(paths: Sequence[Path], *, limited: bool = True, leave_out: Path | No
         raise RequestError("There is no file in what was given. Choose image files, or a ZIP of them.")
     if limited:
         _check_limits(found)
-    return _told_apart(found)
+    return _with_unique_names(found)
 
 
 def _walk(folder: Path, before: str, leave_out: Path | None) -> list[Entry]:
@@ -271,7 +271,7 @@ def _shown(name: str) -> str:
     return text[-_NAME_LENGTH:] or "file"
 
 
-def _told_apart(found: Sequence[Entry]) -> list[Entry]:
+def _with_unique_names(found: Sequence[Entry]) -> list[Entry]:
     """The entries with a number in the name of each whose name has been there before."""
     taken: set[str] = set()
     apart = []

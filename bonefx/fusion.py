@@ -11,7 +11,7 @@ from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.labels import CLASSES
 from bonefx.matching import iou_matrix
 
-IOU = 0.5
+ONE_PLACE_IOU = 0.5
 """Boxes that overlap by more than this are marks of one place."""
 
 BEST_OF_EACH = 100
@@ -58,7 +58,7 @@ def fuse(
     Each score becomes the probability that its mark lies on a fracture, so that models whose scores are on
     different scales can be compared. The marks of all models go through one list, most probable first: each
     opens a place, and takes with it all later marks of any label and model that overlap it by more than
-    `IOU`. Of each model, a place has the most probable mark.
+    `ONE_PLACE_IOU`. Of each model, a place has the most probable mark.
 
     Args:
         members: one a model. Of each, the best `BEST_OF_EACH` with a score of at least `SCORE_FLOOR` take
@@ -105,7 +105,7 @@ def _places(boxes: np.ndarray, owners: np.ndarray, members: int) -> tuple[np.nda
         int64 (places,), the mark that opened each; int64 (places, members), the best mark of each member, -1
         where it is silent.
     """
-    together = iou_matrix(boxes, boxes) > IOU
+    together = iou_matrix(boxes, boxes) > ONE_PLACE_IOU
     free = np.ones(len(boxes), dtype=bool)
     first, best = [], []
     for i in range(len(boxes)):

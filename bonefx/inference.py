@@ -82,7 +82,7 @@ def run(
     outcomes = {
         model_id: Outcome(radiograph.name, width, height, model_id, notes=radiograph.notes)
         for each in model_ids
-        for model_id in _runs(each)
+        for model_id in needed_by(each)
     }
     for model_id, outcome in outcomes.items():
         if problem := _load(models, model_id, progress):
@@ -174,8 +174,8 @@ def consensus_of(members: Sequence[Outcome], image_notes: tuple[str, ...] = ()) 
     return replace(blank, detections=fused, timings_ms=ms, notes=(*blank.notes, *uncalibrated))
 
 
-def _runs(model_id: str) -> tuple[str, ...]:
-    """The models that must run for this answer."""
+def needed_by(model_id: str) -> tuple[str, ...]:
+    """The models that must run for this answer: the model itself, or the members of the consensus."""
     return CONSENSUS.members if model_id == CONSENSUS.id else (model_id,)
 
 

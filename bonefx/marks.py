@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bonefx.agreement import IOU
+from bonefx.agreement import SAME_PLACE_IOU
 from bonefx.detections import Detections
 from bonefx.drawing import Mark
 from bonefx.labels import place
@@ -20,7 +20,7 @@ def places_of(found: Detections) -> list[list[int]]:
     overlap = iou_matrix(found.boxes, found.boxes)
     groups: list[list[int]] = []
     for row in range(len(found)):
-        own = next((group for group in groups if overlap[group[0], row] >= IOU), None)
+        own = next((group for group in groups if overlap[group[0], row] >= SAME_PLACE_IOU), None)
         if own is None:
             groups.append([row])
         else:

@@ -77,7 +77,7 @@ def test_every_detection_is_counted_once_on_random_boxes():
         assert sorted([i for i, _ in pairs] + list(found.only_first)) == list(range(n))
         assert sorted([j for _, j in pairs] + list(found.only_second)) == list(range(m))
         overlap = iou_matrix(sides[0].boxes, sides[1].boxes)
-        assert all(overlap[i, j] >= agreement.IOU for i, j in pairs)
+        assert all(overlap[i, j] >= agreement.SAME_PLACE_IOU for i, j in pairs)
 
 
 def test_the_record_names_models_and_places():

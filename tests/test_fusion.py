@@ -11,7 +11,7 @@ from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors import MODELS
 from bonefx.detectors.base import MAX_DETECTIONS
 from bonefx.evaluation import predictions
-from bonefx.fusion import BEST_OF_EACH, IOU, RULE, RULES, fuse
+from bonefx.fusion import BEST_OF_EACH, ONE_PLACE_IOU, RULE, RULES, fuse
 from bonefx.labels import CLASSES
 
 PLACE = [0, 0, 10, 10]
@@ -114,7 +114,7 @@ def test_any_number_of_members(number):
 def test_an_overlap_of_just_the_threshold_does_not_join():
     """IoU 1/2, exact in floats."""
     first, second = make(([0, 0, 20, 1], 0.5, 0)), make(([0, 0, 10, 1], 0.4, 0))
-    assert IOU == 1 / 2
+    assert ONE_PLACE_IOU == 1 / 2
     assert len(fuse([first, second], [None, None])) == 2
     assert len(fuse([first, make(([0, 0, 10.001, 1], 0.4, 0))], [None, None])) == 1
 
@@ -132,7 +132,7 @@ def test_only_the_best_of_each_take_part():
 
 
 def test_it_is_what_evaluations_store_and_what_detectors_promise():
-    assert BEST_OF_EACH == predictions.MAX_DETECTIONS
+    assert BEST_OF_EACH == predictions.KEPT_PER_IMAGE
     assert len(MODELS) * BEST_OF_EACH <= MAX_DETECTIONS  # of more models the best are kept
     assert CONSENSUS.members == tuple(MODELS)
     assert CONSENSUS.id not in MODELS
@@ -164,7 +164,7 @@ def by_the_book(members, calibrations):
     answer = []
     while marks:
         _, box, label, _ = marks[0]
-        here = [mark for i, mark in enumerate(marks) if i == 0 or overlap(box, mark[1]) > IOU]
+        here = [mark for i, mark in enumerate(marks) if i == 0 or overlap(box, mark[1]) > ONE_PLACE_IOU]
         marks = [mark for mark in marks if mark not in here]
         best = [max((p for p, _, _, who in here if who == k), default=0.0) for k in range(len(members))]
         answer.append((box, sum(best) / len(members), label))

@@ -33,6 +33,7 @@ ROWS = (
     (
         "evaluation.run",
         "evaluation.predict",
+        "evaluation.cluster",
         "evaluation.consensus",
         "evaluation.calibration",
         "evaluation.failures",

@@ -80,7 +80,7 @@ def test_bones_are_closed_with_a_cortex_inside(name):
 # --- fractures -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", sites.KINDS)
+@pytest.mark.parametrize("kind", sites.FRACTURE_KINDS)
 def test_cutting_keeps_the_bone_but_for_the_gap(kind):
     bone = anatomy.bone("humerus")
     site = next(s for s in sites.SITES if s.region == "humerus")

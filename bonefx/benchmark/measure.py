@@ -15,7 +15,7 @@ from typing import Any
 import bonefx
 from bonefx import provenance
 from bonefx.benchmark import pictures, startup
-from bonefx.benchmark.figures import distinct, ratio, summaries, summary
+from bonefx.benchmark.figures import distinct, ratio, spread, summaries
 from bonefx.benchmark.processes import SIDES, Worker, environment
 from bonefx.detectors import MODELS
 from bonefx.detectors.base import processor_name
@@ -87,14 +87,14 @@ def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
         tell("converting")
         with Worker("ours", environments["ours"]) as worker:
             worker.ask("first", models=plan.models, file=files[0])
-            conversion = worker.ask("settle", models=plan.models)["seconds"]
+            conversion = worker.ask("prepare", models=plan.models)["seconds"]
         first = _first(plan, environments, files[0], tell)
         with (
             Worker("reference", environments["reference"]) as reference,
             Worker("ours", environments["ours"]) as ours,
         ):
             workers = {"reference": reference, "ours": ours}
-            settled = {side: worker.ask("settle", models=plan.models) for side, worker in workers.items()}
+            settled = {side: worker.ask("prepare", models=plan.models) for side, worker in workers.items()}
             shapes = _shapes(plan, ours, folder, tell) if plan.shapes else {}
             turns = _take_turns(plan, workers, settled["reference"], files, tell)
             memory = {side: worker.ask("memory") for side, worker in workers.items()}
@@ -140,7 +140,7 @@ def _first(plan: Plan, environments: dict[str, dict[str, str]], file: str, tell:
             with Worker(side, environments[side]) as worker:
                 worker.ask("first", models=plan.models, file=file)
                 seconds[side].append(time.perf_counter() - begun)
-    return {side: summary(values) for side, values in seconds.items()}
+    return {side: spread(values) for side, values in seconds.items()}
 
 
 def _shapes(plan: Plan, ours: Worker, folder: Path, tell: Tell) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.base import MAX_DETECTIONS, Stopwatch, processor_name
 from bonefx.detectors.ultralytics_guard import THREADS, VERSION, YOLO
-from bonefx.detectors.yolo import IOU
+from bonefx.detectors.yolo import NMS_IOU
 from bonefx.labels import class_id
 from bonefx.results import Runtime
 
@@ -31,7 +31,7 @@ class Predictor:
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
         stopwatch.runtime, threads = self.runtime, torch.get_num_threads()
         bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-        arguments = {"imgsz": self.image_size, "conf": SCORE_FLOOR, "iou": IOU, "max_det": MAX_DETECTIONS}
+        arguments = {"imgsz": self.image_size, "conf": SCORE_FLOOR, "iou": NMS_IOU, "max_det": MAX_DETECTIONS}
         try:
             result = self._model.predict(bgr, **arguments, nms=None, device="cpu", verbose=False)[0]
         finally:  # predict leaves one core idle, also for whoever computes next
@@ -42,7 +42,7 @@ class Predictor:
         names = tuple(result.names[int(i)] for i in found.cls)
         return Detections(found.xyxy, found.conf, np.array([class_id(name) for name in names]), names)
 
-    def settle(self) -> None:
+    def finish_preparing(self) -> None:
         """Nothing is left to be prepared."""
 
 

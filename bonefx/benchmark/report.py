@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bonefx.benchmark.figures import Summary
+from bonefx.benchmark.figures import Spread
 from bonefx.benchmark.measure import BENCHMARK_VERSION
 from bonefx.benchmark.processes import SIDES
 from bonefx.benchmark.worker import STAGES
@@ -153,7 +153,7 @@ def _stage(name: str) -> str:
     return f"- {name}" if name in DETECTION else name
 
 
-def _share(found: Summary) -> str:
+def _share(found: Spread) -> str:
     return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
@@ -168,13 +168,13 @@ def _computed(side: dict[str, Any]) -> str:
     return " and ".join(f"{runtime['engine']} {runtime['precision']}" for runtime in side["runtimes"])
 
 
-def _spread(found: Summary, digits: int) -> str:
+def _spread(found: Spread, digits: int) -> str:
     """Median and quartiles; of a single value there are none."""
     quartiles = f" ({found['low']:.{digits}f} to {found['high']:.{digits}f})" if found["n"] > 1 else ""
     return f"{found['median']:.{digits}f}{quartiles}"
 
 
-def _middle(found: Summary) -> str:
+def _middle(found: Spread) -> str:
     return f"{found['median']:.1f}"
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bonefx.benchmark.figures import summary
+from bonefx.benchmark.figures import spread
 from bonefx.benchmark.processes import ANSWER_SECONDS, Program
 from bonefx.errors import BoneFXError
 
@@ -39,7 +39,10 @@ def measure(rounds: int, environment: dict[str, str], tell: Callable[[str], None
         imports.append(import_seconds(environment))
         for name in PAGES:
             pages[name].append(page_seconds(name, environment))
-    return {"import": summary(imports), "page": {name: summary(seconds) for name, seconds in pages.items()}}
+    return {
+        "import": spread(imports),
+        "page": {name: spread(seconds) for name, seconds in pages.items()},
+    }
 
 
 def import_seconds(environment: dict[str, str]) -> float:

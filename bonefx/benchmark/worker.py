@@ -62,7 +62,7 @@ def first(registry: Registry, models: Sequence[str], file: str) -> None:
             raise BoneFXError(outcome.error)
 
 
-def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
+def prepare(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
     """Wait until each model has the runtime that it will keep.
 
     Returns:
@@ -73,7 +73,7 @@ def settle(registry: Registry, models: Sequence[str]) -> dict[str, Any]:
     facts = {}
     for model_id in models:
         loaded = registry.get(model_id)
-        loaded.detector.settle()
+        loaded.detector.finish_preparing()
         weights = loaded.weights.described().to_record()
         facts[model_id] = {
             "weights": {name: weights[name] for name in ("source", "file", "sha256")},
@@ -177,7 +177,7 @@ def write_weights(registry: Registry, folder: str) -> None:
 
 
 TASKS: dict[str, Callable[..., Any]] = {
-    task.__name__: task for task in (first, settle, detect, boxes, memory, write_weights)
+    task.__name__: task for task in (first, prepare, detect, boxes, memory, write_weights)
 }
 
 

@@ -159,7 +159,7 @@ class Registry:
         """The model, which has been loaded before."""
         return self._loaded[model_id]
 
-    def settled(self, model_id: str) -> WeightFile | None:
+    def known_weights(self, model_id: str) -> WeightFile | None:
         """The weights in use, where that is known without loading them or asking a source; else None."""
         filename = spec(model_id).weights_file(self.settings)
         if loaded := self._loaded.get(model_id):

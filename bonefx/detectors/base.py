@@ -69,7 +69,7 @@ class Detector(Protocol):
         computed.
         """
 
-    def settle(self) -> None:
+    def finish_preparing(self) -> None:
         """Wait until nothing is left to be prepared: `runtime` is the one that will be used from now on."""
 
 

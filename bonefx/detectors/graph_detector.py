@@ -64,7 +64,7 @@ class GraphDetector:
         with stopwatch("postprocess"):
             return self.processing.finish(outputs, *rgb.shape[:2])
 
-    def settle(self) -> None:
+    def finish_preparing(self) -> None:
         if self._conversion is not None:
             self._conversion.wait()
         self._take_over()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bonefx.detectors.convert import Convertible
     from bonefx.detectors.engines.torch_engine import TorchEngine
 
-IOU = 0.7
+NMS_IOU = 0.7
 _PADDING = 114
 _CLASS_OFFSET = np.float32(7680)  # Ultralytics' own: with it boxes of two classes never meet
 
@@ -50,7 +50,7 @@ class Processing:
     stride: int
     names: tuple[str, ...]
 
-    nms = f"one-to-many head, per class, IoU {IOU:g}"
+    nms = f"one-to-many head, per class, IoU {NMS_IOU:g}"
     ranks = (4,), (3,)
 
     def prepare(self, rgb: np.ndarray) -> list[np.ndarray]:
@@ -75,7 +75,7 @@ class Processing:
         boxes = np.concatenate([centre - half, centre + half], axis=1)
         # With the rounding of boxes that are moved apart, as Ultralytics moves them.
         moved = boxes + own_ids[:, None].astype(np.float32) * _CLASS_OFFSET
-        keep = matching.nms(moved, scores, IOU)[:MAX_DETECTIONS]
+        keep = matching.nms(moved, scores, NMS_IOU)[:MAX_DETECTIONS]
         boxes, scores, own_ids = self._scaled(boxes[keep], height, width), scores[keep], own_ids[keep]
         return self._unified(boxes, scores, own_ids)
 
@@ -132,7 +132,7 @@ class Processing:
         merged = np.flatnonzero(np.bincount(unified) > 1)
         # Boxes of any other class have been through NMS, so each is a group of its own.
         groups = np.where(np.isin(class_ids, merged), class_ids, -1 - np.arange(len(class_ids)))
-        keep = matching.nms(boxes, scores, IOU, groups)
+        keep = matching.nms(boxes, scores, NMS_IOU, groups)
         own = tuple(self.names[i] for i in own_ids[keep])
         return Detections(boxes[keep], scores[keep], class_ids[keep], own)
 

@@ -15,14 +15,14 @@ from bonefx.detections import SCORE_FLOOR
 from bonefx.evaluation import bootstrap, froc
 from bonefx.evaluation.coco import average_precision
 from bonefx.evaluation.dataset import Dataset
-from bonefx.evaluation.predictions import MAX_DETECTIONS, Predictions
+from bonefx.evaluation.predictions import KEPT_PER_IMAGE, Predictions
 from bonefx.evaluation.strata import strata
 
 PROTOCOL_VERSION = 1
 PROTOCOL = {
     "version": PROTOCOL_VERSION,
     "score_floor": SCORE_FLOOR,
-    "max_detections": MAX_DETECTIONS,
+    "max_detections": KEPT_PER_IMAGE,
     "hit_iou": froc.HIT_IOU,
     "lenient_iou": froc.LENIENT_IOU,
     "any_fracture_nms_iou": froc.NMS_IOU,
@@ -181,8 +181,8 @@ def _image_level(
     n_images = len(top)
     areas = bootstrap.auc(top, positive, bootstrap.resamples(n_images))
     own = np.array([[np.inf if point["threshold"] is None else point["threshold"] for point in points]])
-    (sensitivity,), (specificity,) = bootstrap.called(top, positive, own, iter([ones]))
-    drawn = bootstrap.called(top, positive, thresholds, bootstrap.resamples(n_images))
+    (sensitivity,), (specificity,) = bootstrap.sensitivity_and_specificity(top, positive, own, iter([ones]))
+    drawn = bootstrap.sensitivity_and_specificity(top, positive, thresholds, bootstrap.resamples(n_images))
     return {
         "positive": int(positive.sum()),
         "negative": int((~positive).sum()),

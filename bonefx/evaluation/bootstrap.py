@@ -93,7 +93,7 @@ def auc(scores: np.ndarray, positive: np.ndarray, weights: Iterator[np.ndarray])
     return np.array(areas)
 
 
-def called(
+def sensitivity_and_specificity(
     scores: np.ndarray, positive: np.ndarray, thresholds: np.ndarray, weights: Iterator[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image-level sensitivity and specificity: an image is called positive at a score of at least t.

@@ -64,17 +64,30 @@ def readable(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def predict(model: ModelSpec, registry: Registry, dataset: Dataset, store: Store) -> None:
-    """Store the model's predictions, going on where a run was stopped."""
+def settled(model: ModelSpec, registry: Registry) -> Loaded:
+    """The model, with one runtime for all images."""
     loaded = registry.get(model.id, lambda step: replace_line(f"{model.name}: {step.text()}"))
     replace_line()
     for note in loaded.notes:
         say(f"{model.name}: {note}")
-    loaded.detector.settle()  # one runtime for all images, and for the key
-    key, stored = _key(loaded, dataset), store.run(model.id)
-    if stored and stored.key == key:
-        say(f"{model.name}: {store.predictions(model.id)} is up to date.")
-    else:
+    loaded.detector.finish_preparing()
+    return loaded
+
+
+def up_to_date(model: ModelSpec, store: Store, key: dict[str, Any]) -> bool:
+    """Whether predictions with this key are stored."""
+    stored = store.run(model.id)
+    if stored is None or stored.key != key:
+        return False
+    say(f"{model.name}: {store.predictions(model.id)} is up to date.")
+    return True
+
+
+def predict(model: ModelSpec, registry: Registry, dataset: Dataset, store: Store) -> None:
+    """Store the model's predictions, going on where a run was stopped."""
+    loaded = settled(model, registry)
+    key = key_of(loaded, dataset)
+    if not up_to_date(model, store, key):
         with (
             Journal(store.journal(model.id), key) as journal,
             _progress(dataset.images[journal.done :], model.name, journal.done) as bar,
@@ -85,11 +98,11 @@ def predict(model: ModelSpec, registry: Registry, dataset: Dataset, store: Store
         if len(ms) != len(dataset.images):
             raise DatasetError(f"Two evaluations write to {store.folder} at once: run one of them again.")
         rows = (row for entry in journal.entries() for row in entry["rows"])
-        store.write_run(model.id, rows, key, _described(loaded, model), _timing(loaded, ms))
+        store.write_run(model.id, rows, key, described(loaded, model), timing(loaded, ms))
     store.journal(model.id).unlink(missing_ok=True)
 
 
-def _described(loaded: Loaded, model: ModelSpec) -> dict[str, Any]:
+def described(loaded: Loaded, model: ModelSpec) -> dict[str, Any]:
     """The detector, as in a report."""
     detector = loaded.detector
     member = {
@@ -101,13 +114,13 @@ def _described(loaded: Loaded, model: ModelSpec) -> dict[str, Any]:
     return {"id": model.id, "name": model.name, "method": None, "members": [member]}
 
 
-def _timing(loaded: Loaded, ms: Sequence[dict[str, float]]) -> dict[str, Any]:
+def timing(loaded: Loaded, ms: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Median of each stage: the first images, which warm a model up, do not count for more than others."""
     medians = {stage: round(median(one[stage] for one in ms), 2) for stage in ms[0]}
     return {"ms_per_image": medians, "processor": loaded.detector.runtime.device}
 
 
-def _key(loaded: Loaded, dataset: Dataset) -> dict[str, Any]:
+def key_of(loaded: Loaded, dataset: Dataset) -> dict[str, Any]:
     """All that shapes predictions: with the same key, predictions are the same."""
     config = loaded.weights.config
     return {

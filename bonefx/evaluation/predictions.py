@@ -14,7 +14,7 @@ from bonefx.errors import DatasetError, quoted
 from bonefx.labels import CLASSES
 
 _LARGEST = 1e12  # pixels; JSON has whole numbers of any length, a float has not
-MAX_DETECTIONS = 100
+KEPT_PER_IMAGE = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Predictions:
         class_ids: int64 (n,), indices into `bonefx.labels.CLASSES`.
         bbox: float64 (n, 4), x, y, width, height in pixels. A box may reach out of its image: neither COCO
             nor FROC cuts it.
-        scores: float64 (n,), in [`SCORE_FLOOR`, 1], never rising. At most `MAX_DETECTIONS` an image.
+        scores: float64 (n,), in [`SCORE_FLOOR`, 1], never rising. At most `KEPT_PER_IMAGE` an image.
     """
 
     images: np.ndarray
@@ -48,7 +48,7 @@ class Predictions:
                 keys are ignored. `image_id` is 1 to `n_images`, `category_id` the class id + 1.
             n_images: number of images of the data set.
 
-        Detections under `SCORE_FLOOR` are left out, then all but the best `MAX_DETECTIONS` of each image
+        Detections under `SCORE_FLOOR` are left out, then all but the best `KEPT_PER_IMAGE` of each image
         (of equal scores the first), before anything else is done with them.
 
         Raises:
@@ -60,7 +60,7 @@ class Predictions:
         table = np.array(rows, dtype=np.float64).reshape(-1, 7)
         table = table[table[:, 6] >= SCORE_FLOOR]
         table = table[np.argsort(-table[:, 6], kind="stable")]
-        table = table[_rank(table[:, 0]) < MAX_DETECTIONS]
+        table = table[_rank(table[:, 0]) < KEPT_PER_IMAGE]
         return cls(
             table[:, 0].astype(np.int64) - 1, table[:, 1].astype(np.int64) - 1, table[:, 2:6], table[:, 6]
         )

@@ -26,6 +26,7 @@ from bonefx.evaluation.summary import headline, headlines, markdown_table
 from bonefx.inference import CHOICES
 from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
+from bonefx.shards import check_installed
 
 METRICS = "precomputed_metrics"
 PREDICTIONS = "predictions"  # the store, in the folder of the metrics
@@ -68,6 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --report and --data: the page holds small copies of the images",
     )
     parser.add_argument("--push", action="store_true", help="publish to the Hub, HF_METRICS_REPO_ID")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="with --data: predict on a Ray cluster, or, without an address, on all cores of this machine",
+    )
     parser.set_defaults(run=run, usage_error=parser.error)
 
 
@@ -78,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
         options.usage_error("give --data, --predictions or --rescore")
     if options.model and (foreign or not data):
         options.usage_error("--model is for --data alone")
+    if options.ray is not None and (foreign or not data):
+        options.usage_error("--ray is for --data alone")
     if options.push and foreign:
         options.usage_error("--push is for BoneFX's own models, not for --predictions")
     if options.ground_truth and (data or not foreign):
@@ -127,9 +137,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         dataset = load(options.data, options.split)
         store.write_ground_truth(dataset)
         registry = Registry(settings)
-        for model in MODELS.values():
-            if options.model in (None, "all", model.id):
+        wanted = [model for model in MODELS.values() if options.model in (None, "all", model.id)]
+        if options.ray is None:
+            for model in wanted:
                 predict(model, registry, dataset, store)
+        else:
+            check_installed()
+            from bonefx.evaluation.cluster import predict_on_cluster
+
+            predict_on_cluster(wanted, registry, dataset, store, options.ray or None)
     else:
         dataset = read_ground_truth(store.ground_truth)
     measured = _measure(store, dataset)

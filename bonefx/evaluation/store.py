@@ -20,7 +20,7 @@ import numpy as np
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.errors import DatasetError
 from bonefx.evaluation.dataset import Dataset, Problem
-from bonefx.evaluation.predictions import MAX_DETECTIONS
+from bonefx.evaluation.predictions import KEPT_PER_IMAGE
 from bonefx.files import whole
 
 _SCORE_STEPS = 10**6  # to a score of 1
@@ -48,7 +48,7 @@ def to_rows(image_id: int, detections: Detections) -> list[dict[str, Any]]:
     Coordinates are rounded to 1/100 pixel. Scores are rounded down, to 1e-6: a detection then reaches every
     threshold that comes from its row.
     """
-    best = detections.above(SCORE_FLOOR)[:MAX_DETECTIONS]
+    best = detections.above(SCORE_FLOOR)[:KEPT_PER_IMAGE]
     corners = best.boxes.astype(np.float64).round(2)
     bbox = np.hstack([corners[:, :2], (corners[:, 2:] - corners[:, :2]).round(2)])
     scores = np.floor(best.scores.astype(np.float64) * _SCORE_STEPS) / _SCORE_STEPS

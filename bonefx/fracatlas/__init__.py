@@ -37,7 +37,7 @@ _REGIONS = "dataset.csv"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableRow:
     """A row of the table."""
 
     image: str
@@ -46,11 +46,11 @@ class Entry:
     sites: tuple[str, ...]
 
 
-def read_table(path: Path = TABLE) -> list[Entry]:
+def read_table(path: Path = TABLE) -> list[TableRow]:
     """The rows of the table."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return [
-            Entry(row["image"], row["split"], row["group"], tuple(row["sites"].split()))
+            TableRow(row["image"], row["split"], row["group"], tuple(row["sites"].split()))
             for row in csv.DictReader(file)
         ]
 
@@ -94,7 +94,7 @@ def make(original: Path, out: Path, table: Path = TABLE) -> int:
     return len(found)
 
 
-def _image(original: Path, entry: Entry) -> Path:
+def _image(original: Path, entry: TableRow) -> Path:
     for folder in _FOLDERS:
         path = original / folder / f"{entry.image}.jpg"
         if path.is_file():
@@ -102,7 +102,7 @@ def _image(original: Path, entry: Entry) -> Path:
     raise DatasetError(f"{original} has no image {entry.image}.jpg: is the download complete?")
 
 
-def _rows(original: Path, entry: Entry) -> list[str]:
+def _rows(original: Path, entry: TableRow) -> list[str]:
     """Label rows with this project's classes; the coordinates keep FracAtlas' own digits."""
     path = original / _LABELS / f"{entry.image}.txt"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -118,7 +118,7 @@ def _rows(original: Path, entry: Entry) -> list[str]:
     ]
 
 
-def _check_regions(path: Path, entries: list[Entry]) -> None:
+def _check_regions(path: Path, entries: list[TableRow]) -> None:
     """Every image of the table must be a hand or a shoulder by FracAtlas' own table, and no leg or hip."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = {Path(row["image_id"]).stem: row for row in csv.DictReader(file)}

@@ -68,7 +68,7 @@ CUT_OFF = "This TIFF file is cut off. Copy or export it again from where it came
 _DAMAGED = "This TIFF file is damaged: {}. Save or export it again from where it came from."
 
 
-class _Entry(NamedTuple):
+class _Tag(NamedTuple):
     kind: int
     count: int  # type: ignore[assignment]  # a tuple has a method of this name
     value: int  # where its values are
@@ -90,7 +90,7 @@ class Tiff:
     data: bytes
     order: str
     big: bool
-    entries: dict[int, _Entry] = field(default_factory=dict)
+    entries: dict[int, _Tag] = field(default_factory=dict)
     pages: int = 1
     width: int = 0
     height: int = 0
@@ -170,7 +170,7 @@ def _directory(tiff: Tiff, at: int) -> int:
             value = unpack_from(tiff.order + ("Q" if tiff.big else "I"), tiff.data, value)[0]
         if value + size > len(tiff.data):
             raise ImageError(CUT_OFF)
-        tiff.entries[tag] = _Entry(kind, number, value)
+        tiff.entries[tag] = _Tag(kind, number, value)
     return unpack_from(tiff.order + ("Q" if tiff.big else "I"), tiff.data, end)[0]
 
 

@@ -7,6 +7,6 @@ For examples, tests and training; they are synthetic and say so in the picture. 
 from bonefx.phantoms.dataset import make_dataset
 from bonefx.phantoms.radiograph import Lesion, Phantom, render
 from bonefx.phantoms.scenes import REGIONS, VIEWS
-from bonefx.phantoms.sites import KINDS
+from bonefx.phantoms.sites import FRACTURE_KINDS
 
-__all__ = ["KINDS", "REGIONS", "VIEWS", "Lesion", "Phantom", "make_dataset", "render"]
+__all__ = ["FRACTURE_KINDS", "REGIONS", "VIEWS", "Lesion", "Phantom", "make_dataset", "render"]

@@ -134,7 +134,7 @@ def break_bone(
         bone: from `anatomy.bone`.
         placed: its rotation and place, from `anatomy.pose`.
         site: one of `SITES`, of this bone.
-        kind: one of `KINDS`; a hairline fracture is never displaced.
+        kind: one of `FRACTURE_KINDS`; a hairline fracture is never displaced.
         displaced: whether the fragments shift and turn.
         towards: the direction of the rays in the body. A radiograph is chosen to show the fracture: most cuts
             slope and shift across the rays and not along them.

@@ -11,7 +11,7 @@ from bonefx.labels import CLASSES
 from bonefx.phantoms import anatomy, film, scenes
 from bonefx.phantoms.fractures import Broken, break_bone
 from bonefx.phantoms.projection import Canvas, bone_path, metal_path, plaster_path, soft_path
-from bonefx.phantoms.sites import KINDS, SITES, Site
+from bonefx.phantoms.sites import FRACTURE_KINDS, SITES, Site
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Lesion:
         box: x1, y1, x2, y2 in pixels of the image.
         class_id: index into `bonefx.labels.CLASSES`.
         bone: the broken bone.
-        kind: one of `bonefx.phantoms.KINDS`.
+        kind: one of `bonefx.phantoms.FRACTURE_KINDS`.
         displaced: whether the fragments were moved.
         visibility: how strongly the fracture changed the picture, 0 to 1: c / (c + 10), where c is the
             contrast-to-noise ratio that 1 % of the box exceed.
@@ -177,7 +177,7 @@ def render(
         view: one of `VIEWS`.
         seed: of everything that is left to chance.
         size: the long side in pixels, at least 128.
-        fracture: None, one of `KINDS`, or "random".
+        fracture: None, one of `FRACTURE_KINDS`, or "random".
         bone: the bone that breaks; None for any bone of the region.
         displaced: whether the fragments shift; None leaves it to chance. Hairline fractures never do.
         side: "L" or "R"; None leaves it to chance.
@@ -189,8 +189,10 @@ def render(
     """
     if region not in scenes.REGIONS or view not in scenes.VIEWS:
         raise ValueError(f"The region is one of {scenes.REGIONS} and the view one of {tuple(scenes.VIEWS)}.")
-    if fracture not in (None, "random", *KINDS) or side not in (None, "L", "R"):
-        raise ValueError(f"A fracture is None, 'random' or one of {KINDS}; a side is None, 'L' or 'R'.")
+    if fracture not in (None, "random", *FRACTURE_KINDS) or side not in (None, "L", "R"):
+        raise ValueError(
+            f"A fracture is None, 'random' or one of {FRACTURE_KINDS}; a side is None, 'L' or 'R'."
+        )
     if size < 128:
         raise ValueError(f"A size of {size} pixels leaves no room for the marker; take 128 or more.")
     # Anatomy, fracture and film draw from streams of their own: the same arm can be shown with and without.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bonefx.phantoms.anatomy import HAND
 
-KINDS = ("transverse", "oblique", "spiral", "comminuted", "hairline")
-SHAFT = KINDS
+FRACTURE_KINDS = ("transverse", "oblique", "spiral", "comminuted", "hairline")
+SHAFT = FRACTURE_KINDS
 _END = ("transverse", "oblique", "comminuted", "hairline")
 _SMALL = ("transverse", "oblique", "hairline")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,15 @@ class Place:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as file:
             file.write(content)
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        with suppress(FileNotFoundError):
+            self._files.rm_file(self._path(name))
 
     def names(self, ending: str) -> set[str]:
         """Names of the files directly in it that end so; none where it does not exist yet."""

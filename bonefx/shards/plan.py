@@ -54,8 +54,11 @@ class Plan:
         models: Sequence[str],
         threshold: float,
         shard_images: int = SHARD_IMAGES,
+        names: Iterable[str] | None = None,
     ) -> Plan:
         """The plan that lies in the target, or a new one with so many images a shard.
+
+        `names` are those of the images, of a new plan; None: all that the source has.
 
         Raises:
             RequestError: the target holds another plan.
@@ -71,7 +74,9 @@ class Plan:
                     "Choose a new one, or give the same again to go on."
                 )
             return cls(target, head)
-        images, shards = _write_list(source.images(leave_out=target), target, shard_images)
+        images, shards = _write_list(
+            source.images(leave_out=target) if names is None else names, target, shard_images
+        )
         if not images:
             raise SourceError(f"There is no file that may be an image in {quoted(source.address)}.")
         head = {**wanted, "images": images, "shards": shards}

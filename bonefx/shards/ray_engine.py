@@ -18,6 +18,9 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError, UserCodeException
 
+_ATTEMPTS = 30
+"""Of a shard, by workers that were lost on the way: an image that ends its process costs three (`worker`)."""
+
 CORES = 2
 """Cores of one worker: two small networks next to each other are faster than one on all cores."""
 
@@ -72,6 +75,7 @@ class RayEngine:
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=cores,
+            max_task_retries=_ATTEMPTS,
             compute=ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
         )
         try:

@@ -14,7 +14,8 @@ from bonefx import __version__
 from bonefx.settings import NOTICE, Settings
 from bonefx.shards import SHARD_IMAGES
 from bonefx.shards.places import Place
-from bonefx.shards.plan import Plan
+from bonefx.shards.plan import ENDING, Plan
+from bonefx.shards.rows import to_results
 from bonefx.shards.worker import Done, Worker
 
 SUMMARY = "_summary.json"
@@ -39,6 +40,7 @@ def run(
     engine: Engine = here,
     tell: Callable[[str], None] = lambda words: None,
     shard_images: int = SHARD_IMAGES,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Make the shards that are missing, and the summary of all.
 
@@ -50,6 +52,7 @@ def run(
         engine: `here`, or one of `ray_engine`.
         tell: told the progress, with rate and time left.
         shard_images: images a shard, of a plan that is new.
+        names: of the images, relative to the source; None: all that it has.
 
     Returns:
         The summary, which is also written to the target.
@@ -59,7 +62,7 @@ def run(
     """
     read_from, written_to = Place(source), Place(target)
     tell("listing the images")
-    plan = Plan.of(read_from, written_to, models, threshold, shard_images)
+    plan = Plan.of(read_from, written_to, models, threshold, shard_images, names)
 
     def worker() -> Worker:
         return Worker(read_from, written_to, models, threshold, settings)
@@ -80,6 +83,14 @@ def run(
     summary = {**_summary(plan), "this_run": this_run}
     written_to.write(SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False).encode())
     return summary
+
+
+def results(target: str) -> Iterator[dict[str, Any]]:
+    """The results in a target's shards, shard by shard, as the API gives them."""
+    place = Place(target)
+    for shard in sorted(name for name in place.names(ENDING) if not name.startswith("_")):
+        with place.open(shard) as file:
+            yield from to_results(pq.read_table(file))
 
 
 def _progress(left: int, made: int, seconds: float) -> str:

@@ -1,11 +1,19 @@
-"""One shard: its images read, looked at by the models, and written as rows."""
+"""One shard: its images read, looked at by the models, and written as rows.
+
+An image can end the process that looks at it: memory that the kernel takes back, a fault in a decoder. Who
+starts a shard leaves a note beside it and takes it away with the shard, so that the next one knows that the
+one before ended on the way. That one writes into the note which image it is at, and an image at which two
+have ended is passed over, with a row that says so.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +26,13 @@ from bonefx.settings import Settings
 from bonefx.shards.places import Place
 from bonefx.shards.plan import Shard
 from bonefx.shards.rows import to_parquet
+
+NOTE = ".note"
+"""How the name of a shard's note ends."""
+
+_MOST_ENDS = 2
+
+ENDED = "The process that looked at this image ended without a word, twice: it is passed over."
 
 _READ_AHEAD = 2
 """Images that are read while the models look at one."""
@@ -57,17 +72,27 @@ class Worker:
             BoneFXError: the shard cannot be written. It names no image: what is raised may reach a log.
         """
         before = time.process_time()
-        results = [
-            outcome.to_result(self._threshold)
-            for name, read in self._read(shard.images)
-            for outcome in self._look(name, read)
-        ]
+        for model_id in self._models:
+            self._prepare(model_id)
         try:
+            notes = _Notes(self._target, shard.name)
+            results = [
+                outcome.to_result(self._threshold)
+                for name, read in self._read(shard.images, notes)
+                for outcome in self._look(name, read)
+            ]
             self._target.write(shard.name, to_parquet(results))
+            notes.done()
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise BoneFXError(f"{shard.name} could not be written to the target: {why}.") from None
         return Done(shard.name, len(shard.images), time.process_time() - before)
+
+    def _prepare(self, model_id: str) -> None:
+        """Have every image looked at by the same runtime. What cannot be loaded is each row's error."""
+        for member in inference.needed_by(model_id):
+            with suppress(BoneFXError):
+                self._registry.get(member).detector.finish_preparing()
 
     def _look(self, name: str, read: Future[Radiograph]) -> Sequence[Outcome]:
         try:
@@ -75,16 +100,19 @@ class Worker:
         except ImageError as error:
             return [Outcome(name, 0, 0, model, error=str(error)) for model in self._models]
 
-    def _read(self, names: Sequence[str]) -> Iterator[tuple[str, Future[Radiograph]]]:
-        """Each image in its turn; the next ones are read meanwhile."""
+    def _read(self, names: Sequence[str], notes: _Notes) -> Iterator[tuple[str, Future[Radiograph]]]:
+        """Each image in its turn; the next ones are read meanwhile, unless one must be known by its note."""
         with (
             tempfile.TemporaryDirectory(prefix="bonefx-") as folder,
             ThreadPoolExecutor(1, thread_name_prefix="bonefx-read") as reader,
         ):
             waiting: list[tuple[str, Future[Radiograph]]] = []
             for name in names:
-                waiting.append((name, reader.submit(self._open, name, Path(folder))))
-                if len(waiting) > _READ_AHEAD:
+                if not notes.may_look_at(name):
+                    waiting.append((name, reader.submit(_passed_over)))
+                else:
+                    waiting.append((name, reader.submit(self._open, name, Path(folder))))
+                if notes.careful or len(waiting) > _READ_AHEAD:
                     yield waiting.pop(0)
             yield from waiting
 
@@ -97,3 +125,42 @@ class Worker:
         path = folder / "image"
         path.write_bytes(content)
         return images.read(path)
+
+
+def _passed_over() -> Radiograph:
+    raise ImageError(ENDED)
+
+
+class _Notes:
+    """What earlier attempts at a shard have left, and what this one leaves.
+
+    Attributes:
+        careful: whether an earlier one ended on the way.
+    """
+
+    def __init__(self, target: Place, shard: str) -> None:
+        """Raises OSError: the target cannot be written."""
+        self._target, self._name = target, f"_{shard}{NOTE}"
+        self._ended: dict[str, int] = {}  # how often a careful attempt ended at an image
+        self.careful = False
+        with suppress(FileNotFoundError, ValueError):
+            note = json.loads(target.read(self._name, MAX_BYTES))
+            self.careful, self._ended = True, dict(note["ended"])
+            if note["at"] is not None:
+                self._ended[note["at"]] = self._ended.get(note["at"], 0) + 1
+        self._write(None)
+
+    def may_look_at(self, image: str) -> bool:
+        """Whether an image may be looked at; in a careful attempt it is noted that it is in hand."""
+        if self._ended.get(image, 0) >= _MOST_ENDS:
+            return False
+        if self.careful:
+            self._write(image)
+        return True
+
+    def done(self) -> None:
+        """The shard is written: its note goes."""
+        self._target.remove(self._name)
+
+    def _write(self, image: str | None) -> None:
+        self._target.write(self._name, json.dumps({"at": image, "ended": self._ended}).encode())

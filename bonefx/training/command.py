@@ -113,7 +113,7 @@ def _train(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from bonefx.training.journal import Journal, describe
+    from bonefx.training.journal import RunRecord, describe
     from bonefx.training.validation import measure
 
     identity = {
@@ -124,7 +124,7 @@ def _train(options: argparse.Namespace) -> None:
         "phantoms": phantoms.dataset.summary() if phantoms else None,
         "initial_weights": describe(options.init) if options.init else None,
     }
-    journal = Journal(options.out, identity, device, options.resume)
+    journal = RunRecord(options.out, identity, device, options.resume)
     bar = tqdm(unit="step", disable=None, dynamic_ncols=True)  # None: only where a person looks on
 
     def on_step(step: int, total: int, losses: Mapping[str, float]) -> None:

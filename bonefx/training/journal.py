@@ -34,7 +34,7 @@ _LIBRARIES: tuple[str, ...] = ("torch", "torchvision", "numpy", "pillow", "pycoc
 _LIBRARIES += ("ultralytics", "ultralytics-opencv-headless", "opencv-python", "opencv-python-headless")
 
 
-class Journal:
+class RunRecord:
     """The record of a run in its folder. Made when the run starts or goes on."""
 
     def __init__(self, out: Path, identity: Mapping[str, Any], device: str, resume: bool) -> None:

@@ -53,7 +53,7 @@ def kept_outcomes(example: Example, registry: Registry, results: ExampleResults)
 
 def settled_weights(registry: Registry) -> dict[str, WeightFile] | None:
     """Each model's weights, once it is known of all which are used."""
-    settled = {model_id: registry.settled(model_id) for model_id in MODELS}
+    settled = {model_id: registry.known_weights(model_id) for model_id in MODELS}
     known = {model_id: weights for model_id, weights in settled.items() if weights is not None}
     return known if len(known) == len(MODELS) else None
 

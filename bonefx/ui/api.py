@@ -86,27 +86,14 @@ class App(gr.Blocks):
             raise gr.Error(UNEXPECTED, print_exception=False) from None
 
 
-def add_endpoints(registry: Registry, store: MetricsStore) -> None:
-    """Add `/detect`, `/compare`, `/models` and `/metrics` to the app that is being built."""
+class Answers:
+    """What the endpoints answer; their docstrings are what the API's page says."""
 
-    def answer(
-        image: str | None,
-        model_ids: Sequence[str],
-        threshold: float | None,
-        fp_per_image: float | None,
-        pair: Sequence[str] | None = None,
-    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """The result of each model, and where the two of the pair agree."""
-        cut = Cut.requested(threshold, fp_per_image)
-        if image is None:
-            raise RequestError("There is no image. Send a file: PNG, JPEG, WebP, BMP, TIFF or DICOM.")
-        outcomes = inference.run(images.read(Path(image)), model_ids, registry)
-        results, scores = cut.results(
-            outcomes, lambda outcome: store.report_for(outcome, FIRST_ANSWER_SECONDS)
-        )
-        return results, None if pair is None else inference.agreement_of(outcomes, scores, pair)
+    def __init__(self, registry: Registry, store: MetricsStore) -> None:
+        self._registry, self._store = registry, store
 
     def detect(
+        self,
         image: str | None,
         model: str | None = DEFAULT_MODEL,
         threshold: float | None = None,
@@ -132,9 +119,10 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
             place. operating_point has fp_per_image, sensitivity and interval, or is null after a threshold.
             A consensus has members, and no weights of its own.
         """
-        return _answer(lambda: answer(image, [model or DEFAULT_MODEL], threshold, fp_per_image)[0][0])
+        return _answer(lambda: self._results(image, [model or DEFAULT_MODEL], threshold, fp_per_image)[0][0])
 
     def compare(
+        self,
         image: str | None,
         threshold: float | None = None,
         fp_per_image: float | None = None,
@@ -164,20 +152,20 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
 
         def every() -> dict[str, Any]:
             two = inference.pair_of(pair.split(",") if pair else None)
-            results, agreement = answer(image, list(MODELS), threshold, fp_per_image, two)
+            results, agreement = self._results(image, list(MODELS), threshold, fp_per_image, two)
             return {"schema_version": RESULT_VERSION, "results": results, "agreement": agreement}
 
         return _answer(every)
 
-    def models() -> dict[str, Any]:
+    def models(self) -> dict[str, Any]:
         """The models, and the weights of those that are in memory."""
         return {
             "schema_version": RESULT_VERSION,
             "notice": NOTICE,
-            "models": [_describe(model_id, registry) for model_id in MODELS],
+            "models": [_describe(model_id, self._registry) for model_id in MODELS],
         }
 
-    def metrics() -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """The metrics reports that the page shows, one a model, with where each came from.
 
         Returns:
@@ -185,8 +173,30 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
             pictures, empty where nobody measured that.
         """
         head = {"schema_version": RESULT_VERSION, "notice": NOTICE}
-        return {**head, "reports": store.to_records(), "elsewhere": store.to_records(ELSEWHERE)}
+        return {**head, "reports": self._store.to_records(), "elsewhere": self._store.to_records(ELSEWHERE)}
 
+    def _results(
+        self,
+        image: str | None,
+        model_ids: Sequence[str],
+        threshold: float | None,
+        fp_per_image: float | None,
+        pair: Sequence[str] | None = None,
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """The result of each model, and where the two of the pair agree."""
+        cut = Cut.requested(threshold, fp_per_image)
+        if image is None:
+            raise RequestError("There is no image. Send a file: PNG, JPEG, WebP, BMP, TIFF or DICOM.")
+        outcomes = inference.run(images.read(Path(image)), model_ids, self._registry)
+        results, scores = cut.results(
+            outcomes, lambda outcome: self._store.report_for(outcome, FIRST_ANSWER_SECONDS)
+        )
+        return results, None if pair is None else inference.agreement_of(outcomes, scores, pair)
+
+
+def add_endpoints(registry: Registry, store: MetricsStore) -> None:
+    """Add `/detect`, `/compare`, `/models` and `/metrics` to the app that is being built."""
+    answers = Answers(registry, store)
     with gr.Row(visible=False):
         image = gr.File(label="image", type="filepath")
         model = gr.Textbox(DEFAULT_MODEL, label="model")
@@ -197,10 +207,12 @@ def add_endpoints(registry: Registry, store: MetricsStore) -> None:
         detect_button, compare_button = gr.Button("detect"), gr.Button("compare")
     shared = {"outputs": result, "concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
     # Callers over HTTP send values by position: what is new comes last, and see `App`.
-    detect_button.click(detect, [image, model, threshold, fp_per_image], api_name="detect", **shared)
-    compare_button.click(compare, [image, threshold, fp_per_image, pair], api_name="compare", **shared)
-    gr.api(models, api_name="models", queue=False)
-    gr.api(metrics, api_name="metrics", queue=False)
+    detect_button.click(answers.detect, [image, model, threshold, fp_per_image], api_name="detect", **shared)
+    compare_button.click(
+        answers.compare, [image, threshold, fp_per_image, pair], api_name="compare", **shared
+    )
+    gr.api(answers.models, api_name="models", queue=False)
+    gr.api(answers.metrics, api_name="metrics", queue=False)
 
 
 def _answer(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

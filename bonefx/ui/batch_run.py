@@ -60,7 +60,7 @@ class Batch:
     def run(
         self,
         cut: Cut,
-        light: Callable[[Row], dict[str, Any]],
+        browser_row: Callable[[Row], dict[str, Any]],
         registry: Registry,
         store: MetricsStore,
         dicom: bool = False,
@@ -69,7 +69,7 @@ class Batch:
 
         Args:
             cut: from which score on there are detections.
-            light: what `rows` keep of a row, without its pixels.
+            browser_row: what `rows` keep of a row, without its pixels.
             registry, store: the models, and their metrics.
             dicom: whether DICOM images get DICOM reports.
 
@@ -85,7 +85,7 @@ class Batch:
 
         def keep(row: Row) -> None:
             self.outcomes.append(row.outcomes)
-            self.rows.append(light(row))
+            self.rows.append(browser_row(row))
 
         done = self._idle.set
         yield from run_batch(self.entries, cut, self.folder / ARCHIVE, keep, registry, store, done, dicom)

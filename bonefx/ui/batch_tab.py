@@ -16,7 +16,7 @@ from bonefx.inference import check_threshold
 from bonefx.results import Outcome
 from bonefx.ui.batch_api import add_batch_endpoint
 from bonefx.ui.batch_run import BATCH_QUEUE, Batch
-from bonefx.ui.batch_table import light, named, summary, value
+from bonefx.ui.batch_table import batch_in_words, browser_row, named, value
 from bonefx.ui.events import Reading
 from bonefx.ui.metrics_store import MetricsStore
 from bonefx.ui.operating import Cut, check_rate
@@ -24,7 +24,7 @@ from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
 
 _STATIC = Path(__file__).with_name("static")
-Answer = dict[Component, Any]
+Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def add_batch_tab(registry: Registry, store: MetricsStore, reading: Reading | No
 
 
 def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: Workspace) -> None:
-    def choose(paths: list[str], old: Batch | None) -> Answer:
+    def choose(paths: list[str], old: Batch | None) -> Updates:
         """These take the place of those before; the field is emptied, ready for others."""
         try:
             batch = Batch(paths, workspace)
@@ -94,7 +94,7 @@ def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: 
         words, rows = "Waiting for the models", -1
         try:
             cut = _cut(event._data)
-            for news in batch.run(cut, light, registry, store, _wants_dicom(event._data)):
+            for news in batch.run(cut, browser_row, registry, store, _wants_dicom(event._data)):
                 changed = news is not None or len(batch.rows) != rows
                 words, rows = news or words, len(batch.rows)
                 yield value(batch, "running", words) if changed else gr.skip()
@@ -102,7 +102,7 @@ def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: 
             batch.wait()
             yield value(batch, "done", "The batch was not run to its end.", str(error))
             return
-        yield value(batch, "done", summary(batch))
+        yield value(batch, "done", batch_in_words(batch))
 
     def cancelled(batch: Batch | None) -> dict[str, Any]:
         if batch is None:
@@ -111,13 +111,7 @@ def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: 
         done = f"Cancelled after {len(batch.rows)} of {len(batch.entries)}."
         return value(batch, "done", f"{done} What is finished is below." if batch.rows else done)
 
-    def refused(batch: Batch | None) -> Any:
-        """A full queue, which Gradio tells the visitor. A cancelled run's words come from `cancelled`."""
-        return (
-            gr.skip() if batch is None or batch.rows else value(batch, "ready", "The batch has not been run.")
-        )
-
-    def forget(batch: Batch | None) -> Answer:
+    def forget(batch: Batch | None) -> Updates:
         if batch is not None:
             batch.wait()
         _forget(batch)
@@ -131,11 +125,18 @@ def _connect(tab: BatchTab, registry: Registry, store: MetricsStore, workspace: 
     everything = [tab.files, tab.batch, tab.shown]
     tab.files.upload(choose, [tab.files, tab.batch], everything, queue=False, **quiet)
     running = tab.shown.run(run, tab.batch, tab.shown, **BATCH_QUEUE, **quiet)
-    running.failure(refused, tab.batch, tab.shown, queue=False, **quiet)
+    running.failure(_refused, tab.batch, tab.shown, queue=False, **quiet)
     ended = tab.shown.cancel(None, None, None, cancels=[running], queue=False, **quiet)
     ended.then(cancelled, tab.batch, tab.shown, queue=False, **quiet)
     ended = tab.shown.forget(None, None, None, cancels=[running], queue=False, **quiet)
     ended.then(forget, tab.batch, [tab.batch, tab.shown], queue=False, **quiet)
+
+
+def _refused(batch: Batch | None) -> Any:
+    """A full queue, which Gradio tells the visitor. A cancelled run's words come from another event."""
+    if batch is None or batch.rows:
+        return gr.skip()
+    return value(batch, "ready", "The batch has not been run.")
 
 
 def _connect_viewer(tab: BatchTab, reading: Reading) -> None:

@@ -71,7 +71,7 @@ def named(found: Sequence[Entry]) -> str:
     return f"{len(found)} {'file' if len(found) == 1 else 'files'} ({names}{more})"
 
 
-def light(row: Row) -> dict[str, Any]:
+def browser_row(row: Row) -> dict[str, Any]:
     """What the page keeps of a row. Boxes are whole pixels of the image."""
     picture = row.thumbnail(THUMBNAIL_PIXELS)
     return {
@@ -93,7 +93,7 @@ def light(row: Row) -> dict[str, Any]:
     }
 
 
-def summary(batch: Batch) -> str:
+def batch_in_words(batch: Batch) -> str:
     """What has been done."""
     rows, of = len(batch.rows), len(batch.entries)
     failed = sum(row["failed"] for row in batch.rows)

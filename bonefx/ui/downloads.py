@@ -27,7 +27,7 @@ from bonefx.ui.operating import result_above
 from bonefx.ui.screen import Screen, panes
 from bonefx.ui.session import DOWNLOADS, Session, Visit
 
-KINDS = ("png", "json", "csv")
+SINGLE_FILES = ("png", "json", "csv")
 """One file, with this ending."""
 
 ARCHIVES = (*FORMATS, "dicom")
@@ -55,7 +55,7 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
 
     Args:
         session: with outcomes; the file lies inside of its folder, in a new one.
-        kind: one of `KINDS` or `ARCHIVES`.
+        kind: one of `SINGLE_FILES` or `ARCHIVES`.
         screen: what is shown.
 
     Raises:
@@ -71,7 +71,7 @@ def write(session: Session, kind: str, screen: Screen) -> Path:
     path = Path(tempfile.mkdtemp(dir=session.folder / DOWNLOADS)) / f"{stem}_{screen.view}"
     if kind in ARCHIVES:
         return _archive(path.with_name(f"{path.name}_{kind}.zip"), _files(kind, session, results))
-    if kind not in KINDS:
+    if kind not in SINGLE_FILES:
         raise RequestError(f"There is no download {kind!r}. Reload the page, and try again.")
     path = path.with_name(f"{path.name}.{kind}")
     if kind == "png":

@@ -29,7 +29,7 @@ from bonefx.ui.examples import example, examples
 from bonefx.ui.metrics_store import ELSEWHERE, MetricsStore
 from bonefx.ui.session import Session, Visit, Workspace
 
-Answer = dict[Component, Any]
+Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class Reading:
         self.files = files
         self.results = ExampleResults(registry.settings)
 
-    def begin(self, visit: Visit) -> Answer:
+    def begin(self, visit: Visit) -> Updates:
         """The first example, which the page shows already, now with what is known of the weights in use."""
         session = self._example(next(iter(examples())), 0)
         if not visit.put(session):
             return {self.page.visit: visit}
         return {self.page.visit: visit, self.page.reader: self._show(session)}
 
-    def pick(self, visit: Visit, event: gr.EventData) -> Answer:
+    def pick(self, visit: Visit, event: gr.EventData) -> Updates:
         number = _number(event)
         if not visit.choose(number):
             return {self.page.visit: visit}
@@ -84,9 +84,9 @@ class Reading:
             return {self.page.news: _failed(number, error)}
         return self._open(visit, session)
 
-    def upload(self, path: str, number: float, visit: Visit) -> Answer:
+    def upload(self, path: str, number: float, visit: Visit) -> Updates:
         # The upload field is emptied: the next image can be dropped at once.
-        empty: Answer = {self.page.file: None}
+        empty: Updates = {self.page.file: None}
         number = int(number or 0)
         if not visit.choose(number):
             return empty
@@ -97,7 +97,7 @@ class Reading:
         self.store.refresh()  # in the background, so that operating points are there with the result
         return {**empty, **self._open(visit, session)}
 
-    def run(self, visit: Visit, event: gr.EventData) -> Iterator[Answer]:
+    def run(self, visit: Visit, event: gr.EventData) -> Iterator[Updates]:
         """Run the models on what the visitor has open. Ends unheard when that is no longer wanted."""
         number = _number(event)
         if not visit.choose(number):
@@ -119,7 +119,7 @@ class Reading:
         except BoneFXError as error:
             yield {self.page.news: _failed(number, error)}
 
-    def check(self, visit: Visit, event: gr.EventData) -> Iterator[Answer]:
+    def check(self, visit: Visit, event: gr.EventData) -> Iterator[Updates]:
         """Ask the weights' sources again, and run the models with what they give."""
         self.registry.check_again()
         self.store.refresh()
@@ -128,7 +128,7 @@ class Reading:
     def stop(self, visit: Visit, event: gr.EventData) -> None:
         visit.choose(_number(event))
 
-    def forget(self, visit: Visit, event: gr.EventData) -> Answer:
+    def forget(self, visit: Visit, event: gr.EventData) -> Updates:
         number = _number(event)
         visit.choose(number)
         gone = self.workspace.forget(visit.session)
@@ -137,7 +137,7 @@ class Reading:
 
     def open_kept(
         self, visit: Visit, event: gr.EventData, fetch: Callable[[], tuple[Path, tuple[Outcome, ...]]]
-    ) -> Answer:
+    ) -> Updates:
         """Open an image whose results are there already, one of a batch.
 
         Args:
@@ -158,7 +158,7 @@ class Reading:
         outcomes = kept_outcomes(ours, self.registry, self.results)
         return open_example(ours, number, self.workspace, self.files, outcomes)
 
-    def _open(self, visit: Visit, session: Session) -> Answer:
+    def _open(self, visit: Visit, session: Session) -> Updates:
         before = visit.session
         if not visit.put(session):
             self.workspace.drop_results(session)

@@ -14,7 +14,7 @@ from bonefx.inference import CHOICES
 from bonefx.results import Identity
 from bonefx.ui import plots, tables
 from bonefx.ui.metrics_shown import Shown, brought_series, compared, wrap
-from bonefx.ui.metrics_store import Entry, MetricsStore
+from bonefx.ui.metrics_store import KnownReport, MetricsStore
 from bonefx.ui.tables import RULES, Series, text
 
 InUse = Mapping[str, Identity]
@@ -84,7 +84,7 @@ def brought_html(brought: Report, against: Sequence[Series]) -> str:
     return wrap(f"<div role='status'>{said}</div><div class='figures'>{''.join(figures)}</div>")
 
 
-def _point(entry: Entry) -> dict[str, Any] | None:
+def _point(entry: KnownReport) -> dict[str, Any] | None:
     """Sensitivity at the headline's rate, by the first rule that the report has."""
     rule = next((rule for rule in RULES if entry.report["froc"][rule]), None)
     point = rule and report.operating_point(entry.report, HEADLINE_RATE, rule)
@@ -111,7 +111,7 @@ def _shares(points: Sequence[dict[str, Any] | None]) -> list[str]:
     return [f"{100 * point['sensitivity']:.0f} %" for point in points if point]
 
 
-def _large_figures(title: str, entries: Mapping[str, Entry]) -> str:
+def _large_figures(title: str, entries: Mapping[str, KnownReport]) -> str:
     """A large figure for each model; empty where there is none."""
     numbers = []
     for model_id, entry in entries.items():
@@ -139,7 +139,7 @@ def _large_figures(title: str, entries: Mapping[str, Entry]) -> str:
     )
 
 
-def _belonging(store: MetricsStore, entries: Mapping[str, Entry], in_use: InUse) -> Iterator[str]:
+def _belonging(store: MetricsStore, entries: Mapping[str, KnownReport], in_use: InUse) -> Iterator[str]:
     """Whether the figures are those of the weights in use; models of which the same is true share a line."""
     said: dict[str, list[str]] = {}
     for model_id, entry in entries.items():
@@ -154,7 +154,7 @@ def _used(model_id: str, in_use: InUse) -> tuple[Identity, ...] | None:
     return tuple(in_use[member] for member in members) if in_use.keys() >= set(members) else None
 
 
-def _belongs(store: MetricsStore, entry: Entry, used: tuple[Identity, ...] | None) -> str:
+def _belongs(store: MetricsStore, entry: KnownReport, used: tuple[Identity, ...] | None) -> str:
     if used is None:
         return "Not loaded yet, so it is not known whether these figures are those of the weights in use."
     if entry.applies_to(used):

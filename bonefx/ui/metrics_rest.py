@@ -8,12 +8,13 @@ from html import escape
 from itertools import combinations
 
 from bonefx.evaluation import report, summary
+from bonefx.evaluation.summary import FIRST_SET, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.settings import NOTICE
 from bonefx.ui import plots, tables
 from bonefx.ui.metrics_shown import Shown, compared, download, wrap
 from bonefx.ui.metrics_store import ELSEWHERE, MetricsStore
-from bonefx.ui.tables import KINDS, Series, text
+from bonefx.ui.tables import REPORT_KINDS, Series, text
 
 
 def rest_html(store: MetricsStore, shown: Shown, rule: str) -> str:
@@ -31,13 +32,20 @@ def rest_html(store: MetricsStore, shown: Shown, rule: str) -> str:
             "Each class, and precision against recall",
             f"<div class='figures'>{plots.per_class(home)}{plots.precision_recall(home)}</div>",
         ),
+        ("What is a score worth?", _reliability(store, shown)),
         ("Small and large fractures, and each site", tables.strata(every)),
-        ("All figures in one table", tables.summary(every)),
+        ("All figures in one table", tables.summary_table(every)),
         ("Is there a fracture in the image at all?", tables.image_level(every)),
         ("Limits of this evidence", f"<ul class='limits'>{_limits(shown)}</ul>"),
         ("Where the figures come from", _provenance(store, shown, every)),
     ]
     return wrap("".join(_folded(title, content) for title, content in parts if content))
+
+
+def _reliability(store: MetricsStore, shown: Shown) -> str:
+    home = plots.reliability(shown.series(store), where=f"on {FIRST_SET}")
+    away = plots.reliability(shown.series_away(store), "reliability-elsewhere", f"on {HOSPITALS}")
+    return f"<div class='figures'>{home}{away}</div>" if home or away else ""
 
 
 def _differences(series: Sequence[Series], rule: str) -> Iterator[str]:
@@ -85,7 +93,7 @@ def _provenance(store: MetricsStore, shown: Shown, every: Sequence[Series]) -> s
     sources: dict[str, list[str]] = {}
     for entry in entries:
         note = f" {entry.note}" if entry.note else ""
-        words = f"{KINDS[entry.report['kind']]}; {store.where(entry)}.{note}"
+        words = f"{REPORT_KINDS[entry.report['kind']]}; {store.where(entry)}.{note}"
         elsewhere = ", elsewhere" if entry.folder == ELSEWHERE else ""
         sources.setdefault(words, []).append(CHOICES[entry.model].name + elsewhere)
     items = "".join(

@@ -11,7 +11,7 @@ from typing import Any
 from bonefx.evaluation.report import Report
 from bonefx.inference import CHOICES
 from bonefx.looks import BROUGHT
-from bonefx.ui.metrics_store import Entry, MetricsStore
+from bonefx.ui.metrics_store import KnownReport, MetricsStore
 from bonefx.ui.tables import RULES, Series
 
 
@@ -25,12 +25,12 @@ class Shown:
         brought: the report of somebody's own predictions.
     """
 
-    home: Mapping[str, Entry]
-    away: Mapping[str, Entry]
+    home: Mapping[str, KnownReport]
+    away: Mapping[str, KnownReport]
     brought: Report | None = None
 
     @classmethod
-    def of(cls, store: MetricsStore, home: Mapping[str, Entry], brought: Report | None = None) -> Shown:
+    def of(cls, store: MetricsStore, home: Mapping[str, KnownReport], brought: Report | None = None) -> Shown:
         """These reports, with those of the same weights on hospital pictures."""
         away = {model_id: store.elsewhere(entry) for model_id, entry in home.items()}
         return cls(home, {model_id: entry for model_id, entry in away.items() if entry}, brought)
@@ -74,5 +74,5 @@ def download(name: str, content: str, kind: str) -> str:
     return f'<a download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>'
 
 
-def _series(store: MetricsStore, entry: Entry) -> Series:
+def _series(store: MetricsStore, entry: KnownReport) -> Series:
     return Series(CHOICES[entry.model].name, entry.report, CHOICES[entry.model].look, store.place(entry))

@@ -40,7 +40,7 @@ FIRST_ANSWER_SECONDS = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class KnownReport:
     """A report of one model or of the consensus, and where it came from.
 
     Attributes:
@@ -96,24 +96,24 @@ class MetricsStore:
         self._clock = clock
         self._lock = threading.Lock()
         # What these hold is replaced, never changed, so that reading it takes no lock.
-        self._packaged: tuple[Entry, ...] | None = None
+        self._packaged: tuple[KnownReport, ...] | None = None
         self._problems: tuple[str, ...] = ()
         # By folder and model: its entry, or why there is none.
-        self._hub: dict[tuple[str, str], Entry | str] = {}
+        self._hub: dict[tuple[str, str], KnownReport | str] = {}
         self._checked: float | None = None
         self._idle = threading.Event()
         self._idle.set()
 
-    def current(self, folder: str = HOME) -> dict[str, Entry]:
+    def current(self, folder: str = HOME) -> dict[str, KnownReport]:
         """By model id, the report to show: the Hub's, else the packaged. A model without any is left out.
 
         Never waits for the Hub, but has it asked in the background when its last answer is old.
         """
         return {model_id: entries[0] for model_id in CHOICES if (entries := self._of(model_id, folder))}
 
-    def packaged(self, kind: str, folder: str = HOME) -> dict[str, Entry]:
+    def packaged(self, kind: str, folder: str = HOME) -> dict[str, KnownReport]:
         """By model id, the packaged report that is `measured` or `reported`. Who has none is left out."""
-        found: dict[str, Entry] = {}
+        found: dict[str, KnownReport] = {}
         for entry in self._read_packaged():
             if (entry.report["kind"], entry.folder) == (kind, folder):
                 found.setdefault(entry.model, entry)
@@ -124,7 +124,7 @@ class MetricsStore:
         self._read_packaged()
         return self._problems
 
-    def find(self, model_id: str, used: Sequence[Identity], folder: str = HOME) -> Entry | None:
+    def find(self, model_id: str, used: Sequence[Identity], folder: str = HOME) -> KnownReport | None:
         """The report, of any source, of these weights when they are run this way.
 
         Args:
@@ -134,7 +134,7 @@ class MetricsStore:
         """
         return next((entry for entry in self._of(model_id, folder) if entry.applies_to(used)), None)
 
-    def elsewhere(self, entry: Entry) -> Entry | None:
+    def elsewhere(self, entry: KnownReport) -> KnownReport | None:
         """The report on hospital pictures of the very weights that a report is about."""
         used = report.identities(entry.report)
         return self.find(entry.model, used, ELSEWHERE) if used else None
@@ -173,14 +173,14 @@ class MetricsStore:
             for entry in self.current(folder).values()
         ]
 
-    def place(self, entry: Entry) -> str:
+    def place(self, entry: KnownReport) -> str:
         """Where a report came from, as a part of a sentence."""
         if entry.source == "packaged":
             return "packaged with the app"
         kind = "" if self._settings.metrics_repo_type == "model" else f"{self._settings.metrics_repo_type} "
         return f"from the Hub {kind}repo {entry.repo}, commit {str(entry.revision)[:7]}"
 
-    def where(self, entry: Entry) -> str:
+    def where(self, entry: KnownReport) -> str:
         """Where a report came from and when, as a part of a sentence. Its note is another sentence."""
         if entry.fetched is None:
             cached = entry.source == "hub"
@@ -209,21 +209,21 @@ class MetricsStore:
         kept = Store(self._folder / PREDICTIONS)
         return kept if kept.ground_truth.is_file() else None
 
-    def _of(self, model_id: str, folder: str) -> list[Entry]:
+    def _of(self, model_id: str, folder: str) -> list[KnownReport]:
         """All of a model: the Hub's, then the packaged, what was measured before what was reported."""
         if self._checked is None or self._clock() - self._checked >= self._refresh_seconds:
             self.refresh()
         hub = self._hub.get((folder, model_id), "")
         own = [e for e in self._read_packaged() if (e.model, e.folder) == (model_id, folder)]
-        if isinstance(hub, Entry):
+        if isinstance(hub, KnownReport):
             return [hub, *own]
         return [replace(entry, note=hub) for entry in own]
 
-    def _read_packaged(self) -> tuple[Entry, ...]:
+    def _read_packaged(self) -> tuple[KnownReport, ...]:
         with self._lock:
             return self._packaged if self._packaged is not None else self._load_packaged()
 
-    def _load_packaged(self) -> tuple[Entry, ...]:
+    def _load_packaged(self) -> tuple[KnownReport, ...]:
         entries, problems = [], []
         for folder, spec in product((HOME, ELSEWHERE), CHOICES.values()):
             for name in self._names(spec):
@@ -235,7 +235,7 @@ class MetricsStore:
                 except MetricsError as error:
                     problems.append(f"The packaged {PurePosixPath(folder, name)} is not used. {error}")
                 else:
-                    entries.append(Entry(spec.id, found, "packaged", name, folder))
+                    entries.append(KnownReport(spec.id, found, "packaged", name, folder))
         self._packaged, self._problems = tuple(entries), tuple(problems)
         return self._packaged
 
@@ -249,7 +249,7 @@ class MetricsStore:
         try:
             for folder, spec in product((HOME, ELSEWHERE), CHOICES.values()):
                 try:
-                    answer: Entry | str = self._fetch(spec, folder)
+                    answer: KnownReport | str = self._fetch(spec, folder)
                 except BoneFXError as error:
                     answer = str(error)
                 except Exception as error:  # the file is others', and the next models' must be asked for
@@ -261,7 +261,7 @@ class MetricsStore:
             self._checked = self._clock()
             self._idle.set()
 
-    def _fetch(self, spec: ModelSpec | Consensus, folder: str) -> Entry:
+    def _fetch(self, spec: ModelSpec | Consensus, folder: str) -> KnownReport:
         """The Hub's report of a model.
 
         Raises:
@@ -278,7 +278,7 @@ class MetricsStore:
         about = found["detector"]
         if about["id"] != spec.id and about["id"] in CHOICES:
             raise MetricsError(f"{place}: it is about {about['name']}, not about {spec.name}.")
-        return Entry(
+        return KnownReport(
             spec.id,
             found,
             "hub",

@@ -18,6 +18,11 @@ from bonefx.ui.axes import Axes, Axis, legend, nice_steps
 from bonefx.ui.panes import RATES
 from bonefx.ui.tables import RULES, Series, decimal, percentage, table, text
 
+EXACT = Look("", "#8a919e", "plain", "2 5")
+"""Of the line on which a figure would be exact."""
+
+_FEW = 20  # marks: a share of fewer says little
+
 _HIT = {
     "any_fracture": "A hit covers a fracture with an IoU of at least 0.5, whatever its class.",
     "class_aware": "A hit covers a fracture with an IoU of at least 0.5 and names its class.",
@@ -195,6 +200,61 @@ def precision_recall(series: Sequence[Series]) -> str:
             *(f"{each.name} has no such curve." for each in series if each not in drawn),
         ],
         table("Precision at IoU 0.5", ("Recall", *(each.name for each in drawn)), rows),
+    )
+
+
+def reliability(series: Sequence[Series], key: str = "reliability", where: str = "") -> str:
+    """Which share of marks lies on a fracture, against what their scores promise; empty where unmeasured.
+
+    Args:
+        series: one a curve.
+        key: makes the figure's ids, one a page.
+        where: on which pictures, for the title.
+    """
+    drawn = [each for each in series if each.report["calibration"]]
+    if not drawn:
+        return ""
+    ticks = ((0.0, "none"), *((i / 5, f"{2 * i} in 10") for i in range(1, 5)), (1.0, "all"))
+    axes = Axes(Axis(0, 1, ticks, "Of marks with such a score, expected"), Axis(0, 1, ticks, "Found to be"))
+    axes.line(EXACT, [(0, 0), (1, 1)])
+    rows: dict[str, list[str]] = {}
+    for number, each in enumerate(drawn):
+        bins = each.report["calibration"]["bins"]
+        columns = zip(*(bins[name] for name in ("low", "high", "probability", "share", "n")), strict=True)
+        points = [(low, high, expected, share, n) for low, high, expected, share, n in columns if n]
+        axes.line(each.look, [(expected, share) for _, _, expected, share, _ in points])
+        for low, high, expected, share, n in points:
+            axes.mark(each.look, expected, share, hollow=n < _FEW)
+            cells = rows.setdefault(f"{100 * low:.0f} to {100 * high:.0f} %", ["–"] * len(drawn))
+            cells[number] = f"{percentage(share)}\nof {n}"
+    return _figure(
+        key,
+        f"What a score is worth{f', {where}' if where else ''}",
+        legend((each.look, each.name) for each in drawn) + axes.html(_ids(key)),
+        [
+            "On the straight line a calibrated score means what it says: of the marks that promise 6 in 10, "
+            f"6 in 10 lie on a fracture. A mark is hollow where fewer than {_FEW} marks have such a score.",
+            *(_error_in_words(each) for each in drawn),
+        ],
+        table(
+            "Share of marks that lie on a fracture",
+            ("Expected", *(each.name for each in drawn)),
+            [
+                (name, *cells)
+                for name, cells in sorted(rows.items(), key=lambda row: float(row[0].split()[0]))
+            ],
+        ),
+    )
+
+
+def _error_in_words(each: Series) -> str:
+    made = each.report["calibration"]
+    if made["ece"] is None:
+        return ""
+    low, high = made["ece_interval"]
+    return (
+        f"{each.name} is off by {100 * made['ece']:.1f} percentage points on the average of all marks "
+        f"({100 * low:.1f} to {100 * high:.1f})."
     )
 
 

@@ -15,7 +15,7 @@ from bonefx.ui.panes import RATES
 RULES = {"any_fracture": "Any fracture", "class_aware": "Right class", "lenient": "Roughly in place"}
 """What counts as a hit, for the names of `bonefx.evaluation.froc.RULES`."""
 
-KINDS = {
+REPORT_KINDS = {
     "measured": "measured by the protocol of BoneFX",
     "reported": "reported by the original authors, not measured here",
 }
@@ -101,7 +101,7 @@ def count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}".replace(",", " ")
 
 
-def summary(series: Sequence[Series]) -> str:
+def summary_table(series: Sequence[Series]) -> str:
     """The figures that models are usually compared by."""
     reports = [each.report for each in series]
     rows: list[tuple[str, ...]] = []
@@ -192,7 +192,7 @@ def _facts(series: Series) -> dict[str, str]:
     runtimes = [" ".join(member["runtime"].values()) for member in members if member["runtime"]]
     pixels = [f"{member['image_size']} px" for member in members if member["image_size"]]
     return {
-        "Kind": KINDS[report["kind"]],
+        "Kind": REPORT_KINDS[report["kind"]],
         "This report": series.origin,
         "Date": report["created"],
         "Weights": of_members("file"),

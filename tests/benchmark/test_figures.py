@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bonefx.benchmark.figures import distinct, ratio, summaries, summary
+from bonefx.benchmark.figures import distinct, ratio, spread, summaries
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from bonefx.benchmark.figures import distinct, ratio, summaries, summary
 )
 def test_quartiles(values, expected):
     low, middle, high = expected
-    assert summary(values) == {"median": middle, "low": low, "high": high, "n": len(values)}
+    assert spread(values) == {"median": middle, "low": low, "high": high, "n": len(values)}
 
 
 def test_each_column_has_its_own():

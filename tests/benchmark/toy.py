@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bonefx.benchmark.figures import summary
+from bonefx.benchmark.figures import spread
 from bonefx.benchmark.worker import STAGES
 
 
@@ -16,24 +16,24 @@ def measured(full_size: bool = False) -> dict[str, Any]:
             "runtimes": [{"engine": engine, "precision": precision, "device": "a processor"}],
             "threads": threads,
             "detections": 300,
-            "ms": {stage: summary([factor * value for value in (90, 100, 110)]) for stage in STAGES},
+            "ms": {stage: spread([factor * value for value in (90, 100, 110)]) for stage in STAGES},
         }
 
-    stages = {stage: summary([7, 8, 9]) for stage in STAGES}
+    stages = {stage: spread([7, 8, 9]) for stage in STAGES}
     models = [
         {
             "id": model_id,
             "name": name,
             "weights": {"source": "bundled", "file": f"{model_id}.weights", "sha256": "0"},
             "image_size": 384,
-            "ratio": summary([0.36, 0.38, 0.4]),
+            "ratio": spread([0.36, 0.38, 0.4]),
             "reference": side("torch 2.11.0", "float32", 1.0, threads),
             "ours": side("openvino 2026.4.1", "bfloat16", 0.4, 2),
         }
         for model_id, name, threads in (("faster-rcnn", "Faster R-CNN", 2), ("yolo", "YOLO", 1))
     ]
-    models[1]["ratio_to_all_threads"] = summary([0.7, 0.72, 0.74])
-    seconds = summary([3.0, 3.2, 3.4])
+    models[1]["ratio_to_all_threads"] = spread([0.7, 0.72, 0.74])
+    seconds = spread([3.0, 3.2, 3.4])
     return {
         "schema_version": 2,
         "created": "2026-11-23T10:00:00Z",
@@ -52,11 +52,16 @@ def measured(full_size: bool = False) -> dict[str, Any]:
             "ours": {"resident": None, "peak": 900.0},
         },
         "start": {
-            "first": {"reference": seconds, "ours": summary([2.0])},
+            "first": {"reference": seconds, "ours": spread([2.0])},
             "conversion": 17.3,
-            "import": summary([0.04]),
+            "import": spread([0.04]),
             "page": {"empty": seconds, "ours": seconds},
         },
         "lengths": [{"pixels": 512, "models": {"faster-rcnn": stages, "yolo": stages}}],
-        "boxes": [{"boxes": 10, "ms": {name: summary([1.25]) for name in ("draw", "suppress", "match")}}],
+        "boxes": [
+            {
+                "boxes": 10,
+                "ms": {name: spread([1.25]) for name in ("draw", "suppress", "match")},
+            }
+        ],
     }

@@ -57,7 +57,7 @@ def test_torch_answers_first_and_openvino_takes_over(weights, cache):
     fresh = loaded(weights, cache, precision="float32")
     expected, first = detect(fresh)
     assert first.engine.startswith("torch")
-    fresh.settle()
+    fresh.finish_preparing()
     found, then = detect(fresh)
     assert then == fresh.runtime
     assert then.engine.startswith("openvino 20")
@@ -76,7 +76,7 @@ def test_the_background_takes_idle_time_alone_until_somebody_waits(weights, tmp_
     while not any(os.sched_getscheduler(pid) == os.SCHED_IDLE for pid in converters()):
         assert time.monotonic() < deadline, "no process at idle priority converts"
         time.sleep(0.05)
-    fresh.settle()
+    fresh.finish_preparing()
     assert fresh.runtime.engine.startswith("openvino")
     assert converters() == []
 
@@ -117,7 +117,7 @@ def test_weights_that_changed_since_they_were_loaded_are_not_converted(weights, 
     fresh = loaded(tmp_path / "weights", tmp_path / "cache")
     Path(file).write_bytes(b"another file")
     with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):
-        fresh.settle()
+        fresh.finish_preparing()
     assert "not the file any more" in caplog.text
     assert fresh.runtime.engine.startswith("torch")
 
@@ -130,7 +130,7 @@ def test_where_no_process_can_be_started_torch_goes_on(weights, tmp_path, caplog
     monkeypatch.setattr("tempfile.TemporaryFile", fail)
     with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):
         assert [detect(fresh)[1].engine[:5] for _ in range(3)] == ["torch"] * 3
-        fresh.settle()
+        fresh.finish_preparing()
     (record,) = caplog.records
     assert "No space left" in record.getMessage()
 

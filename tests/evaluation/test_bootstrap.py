@@ -90,7 +90,9 @@ def test_called_counts_images_at_or_above_the_threshold():
     scores, positive = np.array([0.0, 0.2, 0.5, 0.5, 0.9]), np.array([True, False, True, False, True])
     weights = [np.ones(5, dtype=int), np.array([0, 5, 0, 0, 0])]
     thresholds = np.array([[0.5, 0.51, np.inf]] * 2)
-    sensitivity, specificity = bootstrap.called(scores, positive, thresholds, iter(weights))
+    sensitivity, specificity = bootstrap.sensitivity_and_specificity(
+        scores, positive, thresholds, iter(weights)
+    )
     assert sensitivity[0].tolist() == pytest.approx([2 / 3, 1 / 3, 0])
     assert specificity[0].tolist() == pytest.approx([1 / 2, 1, 1])
     assert np.isnan(sensitivity[1]).all()  # no positive image was drawn

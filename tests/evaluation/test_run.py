@@ -87,6 +87,22 @@ def timeless(path: Path) -> dict:
     return {**report.read(path), "created": None, "timing": None}
 
 
+@pytest.mark.slow
+def test_a_cluster_predicts_the_same(data, evaluated, tmp_path, capsys):
+    assert evaluate("--data", data, "--model", "yolo", "--out", tmp_path, "--ray") == 0
+    made = contents(tmp_path)
+    assert made.keys() == contents(evaluated).keys()  # the shards are gone
+    assert made["predictions/ground_truth.json"] == contents(evaluated)["predictions/ground_truth.json"]
+    both = (json.loads(each["predictions/yolo.json"]) for each in (made, contents(evaluated)))
+    for ours, theirs in zip(*both, strict=True):
+        assert ours.pop("bbox") == pytest.approx(theirs.pop("bbox"), abs=0.0101)
+        assert ours == theirs
+    there, here = (timeless(folder / "metrics_yolo.json") for folder in (tmp_path, evaluated))
+    assert there["froc"]["any_fracture"]["points"] == here["froc"]["any_fracture"]["points"]
+    assert evaluate("--data", data, "--model", "yolo", "--out", tmp_path, "--ray") == 0
+    assert "is up to date" in capsys.readouterr().err
+
+
 def test_metrics_say_what_was_measured_with_what(evaluated):
     assert list(contents(evaluated)) == [
         "metrics_yolo.json",  # the name that the app fetches
@@ -213,8 +229,8 @@ def test_a_model_that_fails_leaves_what_was_predicted(data, tmp_path, monkeypatc
                 raise MemoryError("no room")
             return self.real.detect(rgb, stopwatch)
 
-        def settle(self):
-            self.real.settle()
+        def finish_preparing(self):
+            self.real.finish_preparing()
 
     load = load_by(monkeypatch, "yolo", lambda *args: Tired(load(*args)))
     for done in (0, 2):

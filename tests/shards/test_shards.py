@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,17 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
+import bonefx
 from bonefx.errors import BoneFXError, RequestError, SourceError
 from bonefx.settings import NOTICE, Settings
 from bonefx.shards.places import Place
 from bonefx.shards.plan import Plan
 from bonefx.shards.rows import to_results
 from bonefx.shards.run import run
-from bonefx.shards.worker import Worker
+from bonefx.shards.worker import ENDED, Worker
 from tests.shards.conftest import BROKEN, GOOD, MODELS, THRESHOLD
+
+ROOT = Path(bonefx.__file__).parents[1]
 
 
 def make(source: Path | str, target: Path | str, **options: Any) -> dict[str, Any]:
@@ -158,3 +164,35 @@ def test_any_file_system_of_fsspec_will_do(source):
     names = [path for path in memory.ls("/made", detail=False) if "part-" in path]
     rows = [row for name in names for row in to_results(pq.read_table(memory.open(name)))]
     assert {row["image"]: "error" in row for row in rows} == {"empty.png": True, "ward/a.png": False}
+
+
+ENDING_AT = """
+import os, sys
+from bonefx.__main__ import main
+from bonefx.shards.worker import Worker
+
+real = Worker._open
+
+def end(self, name, folder):
+    if name == sys.argv[3]:
+        os._exit(9)  # as the kernel ends a process that takes too much memory
+    return real(self, name, folder)
+
+Worker._open = end
+sys.exit(main(["detect", sys.argv[1], "--out", sys.argv[2], "--parquet", "--threshold", "0.05"]))
+"""
+
+
+def test_an_image_that_ends_the_process_is_passed_over_in_the_end(source, tmp_path, expected):
+    command = [sys.executable, "-c", ENDING_AT, str(source), str(tmp_path), "b.png"]
+    codes = []
+    while not codes or codes[-1] == 9:
+        assert len(codes) < 6
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "BONEFX_HUB": "off"}, check=False)
+        codes.append(done.returncode)
+    assert codes == [9, 9, 9, 1]  # the first did not know, two ended at the same image; one row is an error
+    found = by_image_and_model(results(tmp_path))
+    for model in MODELS:
+        assert found.pop(("b.png", model))["error"] == ENDED
+    assert found == {key: result for key, result in expected.items() if key[0] != "b.png"}
+    assert not list(tmp_path.glob("*.note"))

@@ -8,7 +8,7 @@ import pytest
 
 from bonefx.errors import RequestError
 from bonefx.training import journal
-from bonefx.training.journal import Journal
+from bonefx.training.journal import RunRecord
 from bonefx.training.validation import BEST_BY
 
 IDENTITY = {"model": "yolo", "recipe": {"name": "bundled", "stages": (1, 2)}, "data": {"sha256": "a"}}
@@ -20,7 +20,7 @@ def record(out):
 
 def test_a_record_is_there_from_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["bonefx", "train", "yolo", "--out", "a b"])
-    Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     written = record(tmp_path)
     assert written["recipe"] == {"name": "bundled", "stages": [1, 2]}
     assert written["finished"] is False
@@ -32,7 +32,7 @@ def test_a_record_is_there_from_the_start(tmp_path, monkeypatch):
 
 
 def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
-    first = Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    first = RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     for step in (1, 2, 3):
         first.step(step, {"loss": 4.0 - step})
     first.epoch(1, {BEST_BY: 0.25})
@@ -41,7 +41,7 @@ def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
     with (tmp_path / "losses.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')  # killed in the midst of a line
 
-    second = Journal(tmp_path, IDENTITY, "cpu", resume=True)
+    second = RunRecord(tmp_path, IDENTITY, "cpu", resume=True)
     for step in (4, 5, 6):
         second.step(step, {"loss": 0.25})
     second.epoch(2, {BEST_BY: 0.5})
@@ -70,24 +70,24 @@ def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
     ],
 )
 def test_the_best_epoch(tmp_path, figures, best):
-    run = Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    run = RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     assert [run.epoch(epoch, {BEST_BY: value}) for epoch, value in enumerate(figures, 1)] == best
 
 
 def test_an_epoch_that_is_measured_again_competes_with_the_others_not_itself(tmp_path):
-    run = Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    run = RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     run.epoch(1, {BEST_BY: 0.1})
     run.epoch(2, {BEST_BY: 0.2})
-    assert Journal(tmp_path, IDENTITY, "cpu", resume=True).epoch(2, {BEST_BY: 0.2})
+    assert RunRecord(tmp_path, IDENTITY, "cpu", resume=True).epoch(2, {BEST_BY: 0.2})
 
 
 def test_what_was_not_measured_is_never_best(tmp_path):
-    assert Journal(tmp_path, IDENTITY, "cpu", resume=False).epoch(1, {}) is False
+    assert RunRecord(tmp_path, IDENTITY, "cpu", resume=False).epoch(1, {}) is False
     assert record(tmp_path)["curves"]["validation"] == {}
 
 
 def test_long_curves_are_thinned_to_means(tmp_path):
-    run = Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    run = RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     for step in range(1, 1502):
         run.step(step, {"loss": float(step)})
     run.epoch(1, {})
@@ -106,23 +106,23 @@ def test_long_curves_are_thinned_to_means(tmp_path):
     ],
 )
 def test_another_run_is_not_resumed(tmp_path, change, words):
-    Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     with pytest.raises(RequestError, match=words):
-        Journal(tmp_path, {**IDENTITY, **change}, "cpu", resume=True)
+        RunRecord(tmp_path, {**IDENTITY, **change}, "cpu", resume=True)
 
 
 def test_a_run_is_not_overwritten(tmp_path):
-    Journal(tmp_path, IDENTITY, "cpu", resume=False)
+    RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     with pytest.raises(RequestError, match="holds a run already"):
-        Journal(tmp_path, IDENTITY, "cpu", resume=False)
+        RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
 
 
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(RequestError, match="no run to go on with"):
-        Journal(tmp_path, IDENTITY, "cpu", resume=True)
+        RunRecord(tmp_path, IDENTITY, "cpu", resume=True)
 
 
 def test_a_damaged_record_is_said(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RequestError, match="cannot be read"):
-        Journal(tmp_path, IDENTITY, "cpu", resume=True)
+        RunRecord(tmp_path, IDENTITY, "cpu", resume=True)

@@ -19,7 +19,7 @@ from bonefx.detectors import MODELS
 from bonefx.evaluation import report
 from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
-from bonefx.ui.downloads import KINDS
+from bonefx.ui.downloads import SINGLE_FILES
 from bonefx.ui.examples import examples
 from tests.browser import open_browser, record_errors, record_requests, serious_violations, violations
 
@@ -249,7 +249,7 @@ def test_downloads_have_what_is_shown(page, app_address, tmp_path, view):
         if step == "by score":
             raw(page, {"consensus": "Consensus"}.get(view, "YOLO")).fill("0.01")
         files = {}
-        for kind in KINDS:
+        for kind in SINGLE_FILES:
             with page.expect_download() as download:
                 page.get_by_role("button", name=kind.upper(), exact=True).click()
             assert download.value.suggested_filename == f"{BROKEN}_{view}.{kind}"

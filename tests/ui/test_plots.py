@@ -11,7 +11,7 @@ from bonefx.looks import BROUGHT, Look
 from bonefx.settings import packaged
 from bonefx.ui import plots
 from bonefx.ui.axes import nice_steps
-from bonefx.ui.tables import RULES, Series, image_level, percentage, provenance, summary, table
+from bonefx.ui.tables import RULES, Series, image_level, percentage, provenance, summary_table, table
 from tests.evaluation import toy
 from tests.ui import reports
 from tests.ui.reports import BOX, FAR, FRCNN, YOLO
@@ -59,7 +59,7 @@ def all_figures(some: list[Series], rule: str = "any_fracture") -> str:
         + plots.difference(some[0], some[1], comparison, rule)
         + plots.per_class(some)
         + plots.precision_recall(some)
-        + summary(some)
+        + summary_table(some)
         + image_level(some)
         + provenance(some)
     )
@@ -141,7 +141,7 @@ def test_a_curve_of_no_detection_and_one_of_no_lesion():
     assert not [e for e in markup.iter("path") if e.get("class") == "line"]
     free = toy.measure(toy.dataset([[], []]), [])
     assert plots.froc(series(yolo=free), "any_fracture") == ""
-    assert "–" in summary(series(yolo=free))
+    assert "–" in summary_table(series(yolo=free))
     parse(plots.per_class(series(yolo=free)) + plots.precision_recall(series(yolo=free)))
 
 
@@ -194,7 +194,9 @@ def test_reported_figures_draw_what_they_have():
     assert plots.froc(some, "any_fracture") == ""
     assert plots.precision_recall(some) == ""
     assert image_level(some) == ""
-    markup = parse(plots.froc(some, "class_aware") + plots.per_class(some) + summary(some) + provenance(some))
+    markup = parse(
+        plots.froc(some, "class_aware") + plots.per_class(some) + summary_table(some) + provenance(some)
+    )
     text = words(markup)
     assert "47 %" in text
     assert "96 of 204" in text
@@ -249,3 +251,17 @@ def test_provenance_shows_what_it_takes_to_repeat():
     assert "bootstrap seed: 20261101" in facts["Protocol"]
     assert facts["Versions"] == "bonefx 1"
     assert facts["Processor"] == "a test's"
+
+
+def test_reliability_says_what_a_score_is_worth():
+    folder = packaged("precomputed_metrics")
+    some = series(
+        yolo=report.read(folder / "metrics_yolo.json"), faster_rcnn=report.read(folder / "metrics_frcnn.json")
+    )
+    markup = parse(plots.reliability(some, where="on some pictures"))
+    bins = some[0].report["calibration"]["bins"]
+    assert len(markup.findall(".//figure//table/tbody/tr")) == sum(n > 0 for n in bins["n"])
+    text = words(markup)
+    assert "What a score is worth, on some pictures" in text
+    assert f"YOLO is off by {100 * some[0].report['calibration']['ece']:.1f} percentage points" in text
+    assert plots.reliability(reported()) == ""
