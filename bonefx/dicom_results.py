@@ -92,8 +92,13 @@ def _is_latin(header: Dataset) -> bool:
 
 def looks_like_dicom(path: Path) -> bool:
     """Whether a file is likely to be DICOM, by its name or its first bytes; `header` says if it is."""
-    with path.open("rb") as file:
-        return path.suffix.lower() in (".dcm", ".dicom") or file.read(132).endswith(b"DICM")
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132).endswith(b"DICM")
+    except OSError:  # it is gone: whoever wants more of it is told
+        return False
 
 
 def documents(

@@ -138,7 +138,7 @@ def page(address):
 
 def test_the_page_has_its_view_and_lets_one_choose_which_two_are_compared(page):
     tabs = page.locator(".views [role=tab]")
-    names = ["Compare", "Faster R-CNN", "YOLO", "Contrast", "Agreement", "Consensus"]
+    names = ["Compare", "Faster R-CNN", "YOLO", "Contrast", "Agreement"]
     assert tabs.locator(".long").all_inner_texts() == names
     assert page.locator(".pane:visible").count() == 2
     choice = page.get_by_label("The two models that are compared")

@@ -11,6 +11,7 @@ weights or data and no counts; its curve moves by one detection at a time, from 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,21 +58,6 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
     images, lesions = _denominator(rates), _denominator(sensitivities)
     corner = np.diff(sensitivities, prepend=0) > 0
     corner[-1:] = True
-    points = []
-    for rate in FP_PER_IMAGE:
-        sensitivity = metrics.get(f"Sensitivity@{rate} FP/image")
-        if sensitivity is not None:
-            points.append(
-                {
-                    "fp_per_image": rate,
-                    "sensitivity": sensitivity,
-                    "n": round(sensitivity * lesions) if lesions else None,
-                    "lesions": lesions,
-                    "threshold": None,
-                    "reached": bool(len(rates) and rates[-1] >= rate),
-                    "interval": None,
-                }
-            )
     return {
         "schema_version": REPORT_VERSION,
         "kind": "reported",
@@ -91,19 +77,11 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
         "detector": {"id": detector_id, "name": detector_name, "method": None, "members": []},
         "versions": {},
         "timing": None,
-        "coco": {
-            **{name: metrics.get(theirs) for name, theirs in _COCO.items()},
-            "per_class": [
-                {"label": label, "boxes": None, "ap": per_class[label], "ap50": None, "ar_100": None}
-                for label in CLASSES
-                if label in per_class
-            ],
-            "precision_recall": None,
-        },
+        "coco": _coco(metrics, per_class),
         "froc": {
             "any_fracture": None,
             "class_aware": {
-                "points": points,
+                "points": list(_points(metrics, lesions, rates)),
                 "curve": {
                     "fp_per_image": rates[corner].tolist(),
                     "sensitivity": sensitivities[corner].tolist(),
@@ -121,6 +99,34 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
         "home": None,
         "comparisons": [],
     }
+
+
+def _coco(metrics: Mapping[str, Any], per_class: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: metrics.get(theirs) for name, theirs in _COCO.items()},
+        "per_class": [
+            {"label": label, "boxes": None, "ap": per_class[label], "ap50": None, "ar_100": None}
+            for label in CLASSES
+            if label in per_class
+        ],
+        "precision_recall": None,
+    }
+
+
+def _points(metrics: Mapping[str, Any], lesions: int | None, rates: np.ndarray) -> Iterator[dict[str, Any]]:
+    """The operating points that the file has; its thresholds and intervals nobody knows."""
+    for rate in FP_PER_IMAGE:
+        sensitivity = metrics.get(f"Sensitivity@{rate} FP/image")
+        if sensitivity is not None:
+            yield {
+                "fp_per_image": rate,
+                "sensitivity": sensitivity,
+                "n": round(sensitivity * lesions) if lesions else None,
+                "lesions": lesions,
+                "threshold": None,
+                "reached": bool(len(rates) and rates[-1] >= rate),
+                "interval": None,
+            }
 
 
 def _denominator(shares: np.ndarray) -> int | None:

@@ -75,7 +75,7 @@ def run_models(session: Session, registry: Registry, results: ExampleResults) ->
             tell(f"{MODELS[model_id].name}: {progress.text()}")
 
         radiograph = images.read(session.file)
-        outcomes = inference.run(radiograph, list(inference.CHOICES), registry, report)
+        outcomes = inference.run(radiograph, list(MODELS), registry, report)
         if session.example is not None:
             results.keep(session.example, outcomes)
         tell(outcomes)

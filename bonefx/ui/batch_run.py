@@ -15,7 +15,6 @@ from bonefx.batch import Row
 from bonefx.detectors import MODELS, Registry
 from bonefx.entries import Opener
 from bonefx.errors import RequestError
-from bonefx.inference import CHOICES
 from bonefx.results import Outcome
 from bonefx.ui.background import Tell, in_background
 from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
@@ -40,7 +39,7 @@ class Batch:
     Attributes:
         entries: the images in the files.
         rows: of each image that is finished, what the page keeps of it.
-        outcomes: of each such image, what all models and the consensus found, for the viewer.
+        outcomes: of each such image, what all models found, for the viewer.
         folder: where the archive lies; None before the batch has run.
 
     Raises:
@@ -159,12 +158,12 @@ def run_batch(
     """
 
     def answer(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-        return cut.results([o for o in outcomes if o.model in MODELS], store.report_for)[0]
+        return cut.results(outcomes, store.report_for)[0]
 
     def work(tell: Tell) -> None:
         try:
             store.refresh(FIRST_ANSWER_SECONDS)  # so that all images get the same operating point
-            rows = batch.run(found, list(CHOICES), answer, registry, tell, archive.parent, dicom)
+            rows = batch.run(found, list(MODELS), answer, registry, tell, archive.parent, dicom)
             with closing(batch.save_archive(rows, archive)) as saved:
                 for row in saved:
                     keep(row)

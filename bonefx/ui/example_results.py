@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from bonefx import __version__, images, inference
-from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError
@@ -50,7 +49,7 @@ class ExampleResults:
         self._made: dict[tuple[str, str, str], Outcome] = {}  # in this process, by example, model and SHA-256
 
     def find(self, example: Example, weights: Mapping[str, WeightFile]) -> tuple[Outcome, ...]:
-        """The outcomes of all models, the consensus included; empty where one of them is not kept.
+        """The outcomes of all models; empty where one of them is not kept.
 
         Args:
             example: the image.
@@ -64,7 +63,7 @@ class ExampleResults:
             outcome = self._find(example, model_id, used.sha256)
             if outcome is not None:
                 found.append(replace(outcome, weights=used.described()))
-        return _with_consensus(found)
+        return _all_or_none(found)
 
     def keep(self, example: Example, outcomes: tuple[Outcome, ...]) -> None:
         """Keep what the models have found, where it is not kept already."""
@@ -104,7 +103,7 @@ def bundled(example: Example) -> tuple[Outcome, ...]:
 
     It is for a page that has no time to read weight files. Empty where none travels.
     """
-    return _with_consensus([each for model_id in MODELS if (each := _bundled().get((model_id, example.id)))])
+    return _all_or_none([each for model_id in MODELS if (each := _bundled().get((model_id, example.id)))])
 
 
 def to_record(outcome: Outcome) -> dict[str, Any]:
@@ -151,11 +150,8 @@ def from_record(record: Mapping[str, Any], example: Example, model_id: str) -> O
     )
 
 
-def _with_consensus(members: list[Outcome]) -> tuple[Outcome, ...]:
-    if len(members) < len(MODELS):
-        return ()
-    fused = [each for each in members if each.model in CONSENSUS.members]
-    return (*members, inference.consensus_of(fused))
+def _all_or_none(found: list[Outcome]) -> tuple[Outcome, ...]:
+    return tuple(found) if len(found) == len(MODELS) else ()
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
 from bonefx.dicom_results import looks_like_dicom
 from bonefx.evaluation.report import Report
@@ -45,10 +44,9 @@ def value(
         return None
     return viewer_value(
         session.image,
-        [_pane(session.outcome(model_id), model_id, report_for) for model_id in CHOICES],
+        [_pane(session.outcome(model_id), model_id, report_for) for model_id in MODELS],
         ground_truth=None if session.example is None else session.example.lesions,
         operating=_operating(session, report_for, elsewhere_for),
-        compare=tuple(MODELS),
         agreement_of=pair_of(None),
         about={**_about(session), "settled": settled},
     )
@@ -142,9 +140,6 @@ def _operating(session: Session, report_for: ReportFor, elsewhere_for: ReportFor
 def _details(outcome: Outcome) -> dict[str, Any]:
     """A model's weights, what computed, and how long it took."""
     facts: list[tuple[str, str]] = []
-    if outcome.model == CONSENSUS.id:
-        facts.append(("Made of", " and ".join(CHOICES[each.model].name for each in outcome.members)))
-        facts.append(("Method", CONSENSUS.method))
     if outcome.weights is not None:
         facts += _file(outcome.weights)
     if outcome.runtime is not None:

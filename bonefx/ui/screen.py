@@ -11,6 +11,7 @@ import numpy as np
 
 from bonefx import agreement, inference
 from bonefx.detections import Detections
+from bonefx.detectors import MODELS
 from bonefx.drawing import Mark, Pane
 from bonefx.errors import RequestError, quoted
 from bonefx.inference import CHOICES
@@ -48,7 +49,7 @@ class Screen:
         """
         if self.view in ("compare", "agreement"):
             return inference.pair_of(self.pair)
-        if self.view in CHOICES:
+        if self.view in MODELS:
             return (self.view,)
         raise RequestError(f"There is no view {quoted(self.view)}. Reload the page, and try again.")
 

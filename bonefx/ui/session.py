@@ -27,7 +27,7 @@ class Session:
         image: the viewer's record of the image.
         warning: for the person, when the image is plainly no radiograph.
         example: set when the image is one of ours.
-        outcomes: one a model and one of the consensus; empty until the models have run.
+        outcomes: one a model; empty until the models have run.
         choice: the number of the visitor's choice that led here.
     """
 

@@ -103,7 +103,6 @@ def viewer_value(
     *,
     ground_truth: Sequence[Mapping[str, Any]] | None = None,
     operating: Mapping[str, Any] | None = None,
-    compare: Sequence[str] | None = None,
     agreement_of: Sequence[str] = (),
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -117,7 +116,6 @@ def viewer_value(
             the label, "found", a "near miss" with its IoU, a "second box on the same lesion" or a "false
             alarm".
         operating: the operating points on offer, as above.
-        compare: ids of the panes that stand side by side at first; None: all. Each has a view of its own too.
         agreement_of: ids of two of the panes: one more pane shows where they agree, by the rule of
             `bonefx.agreement` at the thresholds of the moment. Empty: no such pane.
         about: what is said beside the picture.
@@ -137,7 +135,7 @@ def viewer_value(
         "panes": marked,
         "ground_truth": lesions,
         "operating": None if operating is None else dict(operating),
-        "compare": [pane["id"] for pane in marked] if compare is None else list(compare),
+        "compare": [pane["id"] for pane in marked],
         "agreement": {"of": list(agreement_of), "looks": _TOGETHER} if agreement_of else None,
         "about": dict(about or {}),
     }

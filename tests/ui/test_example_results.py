@@ -26,7 +26,7 @@ AGAIN = "Run `python -m bonefx examples`: what travels with the code is not of t
 def test_there_is_a_result_of_every_example_by_the_bundled_weights():
     for each in examples().values():
         outcomes = kept.bundled(each)
-        assert [outcome.model for outcome in outcomes] == list(inference.CHOICES), AGAIN
+        assert [outcome.model for outcome in outcomes] == list(MODELS), AGAIN
         for outcome in outcomes:
             if outcome.model in MODELS:
                 file = packaged("bundled") / MODELS[outcome.model].bundled
@@ -38,7 +38,7 @@ def test_there_is_a_result_of_every_example_by_the_bundled_weights():
 def test_they_are_what_the_bundled_weights_find(example_id):
     ours = examples()[example_id]
     registry = Registry(Settings(hub=False, precision="float32"))
-    fresh = inference.run(images.read(ours.path), list(inference.CHOICES), registry)
+    fresh = inference.run(images.read(ours.path), list(MODELS), registry)
     for was, now in zip(kept.bundled(ours), fresh, strict=True):
         assert (was.width, was.height, was.nms, was.image_size) == (
             now.width,
@@ -83,7 +83,7 @@ def test_other_weights_are_kept_by_hash(tmp_path):
     assert results.find(ours, used) == ()
     results.keep(ours, outcomes)
     found = kept.ExampleResults(Settings(cache_dir=tmp_path)).find(ours, used)
-    assert [each.model for each in found] == list(inference.CHOICES)
+    assert [each.model for each in found] == list(MODELS)
     assert {each.weights.repo for each in found[:2]} == {"owner/others"}
     assert found[0].notes == ()  # why other weights were not used is no part of it
     assert results.find(other, used) == ()

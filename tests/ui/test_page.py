@@ -29,7 +29,6 @@ BROKEN = "humerus-1"
 NOTICE = "Research and education. Not a medical device."
 ALL = list(examples())
 TABS = {"compare": "Compare", "faster-rcnn": "Faster R-CNN", "yolo": "YOLO", "agreement": "Agreement"}
-TABS["consensus"] = "Consensus"
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +193,7 @@ def test_what_is_set_holds_in_all_views_and_asks_nobody(page, app_address):
     requests = record_requests(page)
     for key, label in (("Home", "1/8"), ("End", "8")):
         slider(page).press(key)
-        for name in ("YOLO", "Consensus", "Agreement", "Compare"):
+        for name in ("YOLO", "Agreement", "Compare"):
             tab(page, name).click()
             expect(slider(page)).to_have_attribute("aria-valuetext", label)
     page.locator(".view").first.focus()
@@ -241,13 +240,13 @@ def test_agreement_changes_with_the_point(page, app_address):
     assert seen[0] < seen[1]
 
 
-@pytest.mark.parametrize("view", ["compare", "yolo", "consensus"])
+@pytest.mark.parametrize("view", ["compare", "yolo"])
 def test_downloads_have_what_is_shown(page, app_address, tmp_path, view):
     go(page, app_address, f"?fp=8&example={BROKEN}&tab={view}", BROKEN)
     settled(page)
     for step in ("at 8", "by score"):
         if step == "by score":
-            raw(page, {"consensus": "Consensus"}.get(view, "YOLO")).fill("0.01")
+            raw(page, "YOLO").fill("0.01")
         files = {}
         for kind in SINGLE_FILES:
             with page.expect_download() as download:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bonefx.consensus import CONSENSUS
 from bonefx.detections import Detections
-from bonefx.results import Member, Outcome, Runtime, Weights
+from bonefx.results import Outcome, Runtime, Weights
 from bonefx.ui import panes
 from bonefx.ui.examples import examples
 from bonefx.ui.session import Session
@@ -73,16 +72,9 @@ def test_one_model_without_metrics_means_raw_scores_for_both():
     assert "Faster R-CNN" in shown["operating"]["message"]
 
 
-def test_a_consensus_without_metrics_leaves_the_models_theirs():
-    reports = {"yolo": report(), "faster-rcnn": report(), "consensus": None}
-    all_three = session(outcome("faster-rcnn"), outcome("yolo"), outcome("consensus"))
-    shown = panes.value(all_three, lambda outcome: reports[outcome.model])["operating"]
-    assert set(shown["points"][0]["thresholds"]) == {"faster-rcnn", "yolo"}
-
-
 def test_the_models_stand_side_by_side_and_have_an_agreement():
     shown = panes.value(session(outcome("faster-rcnn"), outcome("yolo")), lambda outcome: None)
-    assert [pane["id"] for pane in shown["panes"]] == ["faster-rcnn", "yolo", "consensus"]
+    assert [pane["id"] for pane in shown["panes"]] == ["faster-rcnn", "yolo"]
     assert shown["compare"] == ["faster-rcnn", "yolo"]
     assert shown["agreement"]["of"] == ["faster-rcnn", "yolo"]
 
@@ -101,13 +93,6 @@ def test_details_say_which_weights_and_what_computed():
         "Time": "0.04 s",
     }
     assert found["notes"] == ["why not others"]
-
-
-def test_a_consensus_names_its_members_and_its_method():
-    members = tuple(Member(model, None, "", 0, None) for model in ("faster-rcnn", "yolo"))
-    (found,) = details(outcome("consensus", weights=None, runtime=None, members=members))
-    assert found["facts"][0] == ["Made of", "Faster R-CNN and YOLO"]
-    assert found["facts"][1] == ["Method", CONSENSUS.method]
 
 
 def test_a_failed_model_shows_its_reason():

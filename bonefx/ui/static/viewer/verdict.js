@@ -15,7 +15,7 @@ function verdict() {
 function aloneInWords(pane) {
   const { data, groups, above } = pane;
   if (data.error) return `${data.title} gave no result`;
-  const who = data.id === "consensus" ? "The consensus" : data.title;
+  const who = data.title;
   if (groups.length === 0) return `${who} marks nothing at this setting`;
   return `${who} marks ${the(groups.map(([leader]) => above[leader].label))} at ${places(groups.length)}`;
 }

@@ -33,14 +33,10 @@ part("pair").addEventListener("change", ({ target }) => {
 });
 
 function viewNames() {
-  const ids = compared();
-  const fused = models.filter(({ data }) => !ids.includes(data.id));
-  const single = models.filter(({ data }) => ids.includes(data.id));
   return [
-    ...(single.length > 1 ? [{ id: "compare", name: "Compare" }] : []),
-    ...single.map(({ data, look }) => ({ id: data.id, name: data.title, short: look.tag })),
+    ...(compared().length > 1 ? [{ id: "compare", name: "Compare" }] : []),
+    ...models.map(({ data, look }) => ({ id: data.id, name: data.title, short: look.tag })),
     ...(agreement ? [{ id: "agreement", name: "Agreement", short: "Both" }] : []),
-    ...fused.map(({ data }) => ({ id: data.id, name: data.title, short: data.title })),
   ];
 }
 
