@@ -49,7 +49,7 @@ def test_before_the_first_image_there_is_nothing():
 
 def test_without_metrics_raw_scores_and_a_reason():
     shown = panes.value(session(outcome("faster-rcnn"), outcome("yolo")), lambda outcome: None)
-    assert [pane["threshold"] for pane in shown["panes"]] == [0.25, 0.25, None]
+    assert [pane["threshold"] for pane in shown["panes"]] == [0.25, 0.25]
     assert shown["operating"]["points"] == []
     assert "No metrics belong to the weights of Faster R-CNN and YOLO" in shown["operating"]["message"]
 
