@@ -16,7 +16,7 @@ from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.example_results import ExampleResults, bundled
 from bonefx.ui.examples import Example
 from bonefx.ui.session import DOWNLOADS, Session, Workspace
-from bonefx.ui.viewer import viewer_image
+from bonefx.ui.viewer.component import viewer_image
 
 
 def open_image(path: Path, choice: int, workspace: Workspace) -> Session:

@@ -17,7 +17,7 @@ from bonefx.settings import NOTICE, SPACE_HOST
 from bonefx.ui.api_page import document
 from bonefx.ui.background import error_in_words
 from bonefx.ui.inputs import checked
-from bonefx.ui.metrics_store import ELSEWHERE, FIRST_ANSWER_SECONDS, MetricsStore
+from bonefx.ui.metrics.store import ELSEWHERE, FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut
 from bonefx.ui.visitors import FORGOTTEN, Visitors
 

@@ -15,17 +15,17 @@ from bonefx.settings import NOTICE
 from bonefx.ui.about import add_about_tab
 from bonefx.ui.api import App, add_endpoints
 from bonefx.ui.assistants import installed
-from bonefx.ui.batch_tab import add_batch_tab
+from bonefx.ui.batch.tab import add_batch_tab
 from bonefx.ui.compression import compression
-from bonefx.ui.downloads import add_downloads
 from bonefx.ui.events import Page, Reading, connect, first_value
 from bonefx.ui.example_files import ExampleFiles
-from bonefx.ui.metrics import build_metrics_tab
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics.store import MetricsStore
+from bonefx.ui.metrics.tab import build_metrics_tab
 from bonefx.ui.server import server_options
 from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
-from bonefx.ui.viewer import script, viewer
+from bonefx.ui.viewer.component import script, viewer
+from bonefx.ui.viewer.downloads import add_downloads
 
 _STATIC = Path(__file__).with_name("static")
 WAITING_VISITORS = 32

@@ -20,14 +20,14 @@ from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.hub import WeightFile
 from bonefx.results import Outcome
-from bonefx.ui import panes
 from bonefx.ui.analysis import kept_outcomes, open_example, open_image, run_models, settled_weights
 from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.example_results import ExampleResults, bundled
 from bonefx.ui.examples import example, examples
-from bonefx.ui.metrics_store import ELSEWHERE, MetricsStore
+from bonefx.ui.metrics.store import ELSEWHERE, MetricsStore
 from bonefx.ui.session import Session, Visit, Workspace
+from bonefx.ui.viewer import panes
 
 Updates = dict[Component, Any]
 

@@ -12,7 +12,7 @@ from bonefx import images
 from bonefx.settings import packaged
 from bonefx.ui.examples import THUMBNAIL, THUMBNAILS, Example, examples
 from bonefx.ui.storage import storage
-from bonefx.ui.viewer import file_record, viewer_image
+from bonefx.ui.viewer.component import file_record, viewer_image
 
 
 class ExampleFiles:

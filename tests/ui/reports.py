@@ -11,7 +11,7 @@ from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import compare, consensus, report, score
 from bonefx.evaluation.store import Store
 from bonefx.results import Identity
-from bonefx.ui.metrics_store import ELSEWHERE
+from bonefx.ui.metrics.store import ELSEWHERE
 from tests.evaluation import toy
 
 FRCNN, YOLO = "faster-rcnn", "yolo"

@@ -20,7 +20,7 @@ from bonefx.evaluation import report
 from bonefx.inference import CHOICES
 from bonefx.settings import Settings, packaged
 from bonefx.ui.api import add_endpoints
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics.store import MetricsStore
 from tests.browser import serve
 
 

@@ -19,8 +19,8 @@ from bonefx.detectors import MODELS
 from bonefx.evaluation import report
 from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
-from bonefx.ui.downloads import SINGLE_FILES
 from bonefx.ui.examples import examples
+from bonefx.ui.viewer.downloads import SINGLE_FILES
 from tests.browser import open_browser, record_errors, record_requests, serious_violations, violations
 
 BROKEN = "humerus-1"

@@ -1,4 +1,4 @@
-// The Batch tab. Its value is what bonefx/ui/batch_table.py makes. Names and messages come from visitors' files:
+// The Batch tab. Its value is what bonefx/ui/batch/table.py makes. Names and messages come from visitors' files:
 // they are set as text, never as HTML.
 
 const part = (name) => element.querySelector(`[data-part="${name}"]`);

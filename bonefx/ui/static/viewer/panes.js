@@ -19,7 +19,7 @@ function makeModel(data, value) {
   return Object.assign(makePane(data, value, look), { look, of: [data.id], detections, graded, above: [], groups: [] });
 }
 
-// The columns that `viewer._packed` made, as one object a detection. Scores are float32 in Python.
+// The columns that `_packed` in component.py made, as one object a detection. Scores are float32 in Python.
 function unpacked({ label = [], class_id = [], score = [], box = [], truth = [] }) {
   return score.map((each, i) => {
     const [x1, y1, x2, y2] = box.slice(4 * i, 4 * i + 4);

@@ -80,7 +80,7 @@ function hasColour(data) {
   return false;
 }
 
-// The format that `deep_bytes` in viewer.py writes and explains.
+// The format that `deep_bytes` in component.py writes and explains.
 async function readDeep(address, deep, image) {
   const { width, height } = image;
   const count = width * height;

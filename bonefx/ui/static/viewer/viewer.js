@@ -1,5 +1,5 @@
 // The viewer's start and its values. Gradio runs all scripts of this folder as one function body with `element`,
-// `props`, `trigger` and `watch`; viewer.py says in which order, and what a value holds.
+// `props`, `trigger` and `watch`; component.py says in which order, and what a value holds.
 
 const linkedTab = () => {
   const tab = query().get("tab");

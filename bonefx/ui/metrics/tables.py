@@ -10,7 +10,7 @@ from typing import Any
 from bonefx.evaluation.report import Report, operating_point
 from bonefx.evaluation.summary import HEADLINE_RATE
 from bonefx.looks import Look
-from bonefx.ui.panes import RATES
+from bonefx.ui.viewer.panes import RATES
 
 RULES = {"any_fracture": "Any fracture", "class_aware": "Right class", "lenient": "Roughly in place"}
 """What counts as a hit, for the names of `bonefx.evaluation.froc.RULES`."""

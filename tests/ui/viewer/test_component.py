@@ -14,8 +14,8 @@ from bonefx.agreement import agree
 from bonefx.detections import Detections
 from bonefx.inference import CHOICES
 from bonefx.marks import places_of
-from bonefx.ui import viewer as ui
 from bonefx.ui.build import launch_options
+from bonefx.ui.viewer import component as ui
 from tests.browser import open_browser, record_errors, record_requests, serve, violations
 
 WIDTH, HEIGHT = 600, 800
@@ -843,7 +843,7 @@ def test_the_browser_groups_boxes_by_the_rule_of_downloads(visit):
     corners = rng.integers(0, 5, (300, 7, 2))
     boxes = np.concatenate([corners, corners + rng.integers(1, 5, (300, 7, 2))], axis=2)
     cases = [detections(np.linspace(0.9, 0.1, 7), each, (2,) * 7) for each in boxes]
-    folder = Path(ui.__file__).parent / "static" / "viewer"
+    folder = Path(ui.__file__).parents[1] / "static" / "viewer"
     script = "".join((folder / f"{name}.js").read_text("utf-8") for name in ("agreement", "groups"))
     answers = visit("compare").page.evaluate(
         f"(cases) => {{ {script} return cases.map(groupsOf); }}", [case.to_records() for case in cases]
@@ -868,7 +868,7 @@ def test_the_browser_matches_by_the_rule_of_the_api(visit):
             [list(map(list, pairs)) for pairs in (found.both, found.other_label)]
             + [list(found.only_first), list(found.only_second)]
         )
-    script = (Path(ui.__file__).parent / "static" / "viewer" / "agreement.js").read_text("utf-8")
+    script = (Path(ui.__file__).parents[1] / "static" / "viewer" / "agreement.js").read_text("utf-8")
     answers = visit("compare").page.evaluate(
         f"""(cases) => {{ {script}
             return cases.map((sides) => {{

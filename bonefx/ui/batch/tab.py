@@ -14,16 +14,16 @@ from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.inference import check_threshold
 from bonefx.results import Outcome
-from bonefx.ui.batch_api import add_batch_endpoint
-from bonefx.ui.batch_run import BATCH_QUEUE, Batch
-from bonefx.ui.batch_table import batch_in_words, browser_row, named, value
+from bonefx.ui.batch.api import add_batch_endpoint
+from bonefx.ui.batch.run import BATCH_QUEUE, Batch
+from bonefx.ui.batch.table import batch_in_words, browser_row, named, value
 from bonefx.ui.events import Reading
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.operating import Cut, check_rate
 from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
 
-_STATIC = Path(__file__).with_name("static")
+_STATIC = Path(__file__).parents[1] / "static"
 Updates = dict[Component, Any]
 
 

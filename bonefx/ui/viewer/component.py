@@ -39,7 +39,7 @@ from bonefx.matching import iou_matrix, match
 if TYPE_CHECKING:
     from bonefx.images import Radiograph
 
-_STATIC = Path(__file__).with_name("static") / "viewer"
+_STATIC = Path(__file__).parents[1] / "static" / "viewer"
 _SCRIPTS = (  # the later use the earlier; the last starts
     "choice",
     "agreement",

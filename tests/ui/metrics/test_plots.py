@@ -9,9 +9,9 @@ from bonefx.evaluation import report
 from bonefx.inference import CHOICES
 from bonefx.looks import BROUGHT, Look
 from bonefx.settings import packaged
-from bonefx.ui import plots
-from bonefx.ui.axes import nice_steps
-from bonefx.ui.tables import RULES, Series, image_level, percentage, provenance, summary_table, table
+from bonefx.ui.metrics import plots
+from bonefx.ui.metrics.axes import nice_steps
+from bonefx.ui.metrics.tables import RULES, Series, image_level, percentage, provenance, summary_table, table
 from tests.evaluation import toy
 from tests.ui import reports
 from tests.ui.reports import BOX, FAR, FRCNN, YOLO

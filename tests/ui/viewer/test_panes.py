@@ -8,9 +8,9 @@ import pytest
 
 from bonefx.detections import Detections
 from bonefx.results import Outcome, Runtime, Weights
-from bonefx.ui import panes
 from bonefx.ui.examples import examples
 from bonefx.ui.session import Session
+from bonefx.ui.viewer import panes
 
 IMAGE = {"file": None, "deep": None, "width": 100, "height": 80, "alt": "an image"}
 SHA = "0" * 64

@@ -14,9 +14,9 @@ from typing import Any
 from bonefx.evaluation.report import Report
 from bonefx.labels import CLASSES
 from bonefx.looks import Look
-from bonefx.ui.axes import Axes, Axis, legend, nice_steps
-from bonefx.ui.panes import RATES
-from bonefx.ui.tables import RULES, Series, decimal, percentage, table, text
+from bonefx.ui.metrics.axes import Axes, Axis, legend, nice_steps
+from bonefx.ui.metrics.tables import RULES, Series, decimal, percentage, table, text
+from bonefx.ui.viewer.panes import RATES
 
 EXACT = Look("", "#8a919e", "plain", "2 5")
 """Of the line on which a figure would be exact."""

@@ -12,10 +12,10 @@ from bonefx.evaluation.report import Report
 from bonefx.evaluation.summary import FIRST_SET, HEADLINE_RATE, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.results import Identity
-from bonefx.ui import plots, tables
-from bonefx.ui.metrics_shown import Shown, brought_series, compared, wrap
-from bonefx.ui.metrics_store import KnownReport, MetricsStore
-from bonefx.ui.tables import RULES, Series, text
+from bonefx.ui.metrics import plots, tables
+from bonefx.ui.metrics.shown import Shown, brought_series, compared, wrap
+from bonefx.ui.metrics.store import KnownReport, MetricsStore
+from bonefx.ui.metrics.tables import RULES, Series, text
 
 InUse = Mapping[str, Identity]
 """SHA-256, NMS mode and image size of each model that is in memory, by model id."""

@@ -16,13 +16,13 @@ from bonefx.errors import BoneFXError
 from bonefx.evaluation import report
 from bonefx.results import Identity
 from bonefx.settings import Settings
-from bonefx.ui import metrics
 from bonefx.ui.build import launch_options
-from bonefx.ui.metrics_brought import MAX_BYTES, MAX_ENTRIES, image_list, score_file
-from bonefx.ui.metrics_page import brought_html, curves_html, top_html
-from bonefx.ui.metrics_rest import rest_html
-from bonefx.ui.metrics_shown import Shown
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics import tab as metrics
+from bonefx.ui.metrics.brought import MAX_BYTES, MAX_ENTRIES, image_list, score_file
+from bonefx.ui.metrics.page import brought_html, curves_html, top_html
+from bonefx.ui.metrics.rest import rest_html
+from bonefx.ui.metrics.shown import Shown
+from bonefx.ui.metrics.store import MetricsStore
 from tests.browser import open_browser, record_errors, record_requests, serve, violations
 from tests.evaluation import toy
 from tests.ui import reports

@@ -14,7 +14,7 @@ from bonefx.settings import DEFAULT_THRESHOLD
 from bonefx.ui.operating import DEFAULT_RATE, RATES, viewer_points
 from bonefx.ui.session import Session
 from bonefx.ui.storage import KEPT_MINUTES
-from bonefx.ui.viewer import viewer_pane, viewer_value
+from bonefx.ui.viewer.component import viewer_pane, viewer_value
 
 PRIVACY = (
     f"Your own image: remove names and other identifying marks first. It stays on this server for at most "

@@ -19,9 +19,9 @@ from bonefx.detections import Detections
 from bonefx.errors import ImageError, RequestError
 from bonefx.results import Outcome, Weights
 from bonefx.settings import NOTICE, packaged
-from bonefx.ui.downloads import write
-from bonefx.ui.screen import Screen
 from bonefx.ui.session import DOWNLOADS, Session
+from bonefx.ui.viewer.downloads import write
+from bonefx.ui.viewer.screen import Screen
 
 BOTH = ("faster-rcnn", "yolo")
 WEIGHTS = Weights("hub", "a/b", "1" * 40, "w.pt", "2" * 64)

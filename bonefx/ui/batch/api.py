@@ -12,8 +12,8 @@ from bonefx import entries
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.results import RESULT_VERSION
-from bonefx.ui.batch_run import ARCHIVE, BATCH_QUEUE, run_batch
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.batch.run import ARCHIVE, BATCH_QUEUE, run_batch
+from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.operating import Cut
 from bonefx.ui.session import Workspace
 

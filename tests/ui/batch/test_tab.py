@@ -27,9 +27,9 @@ EVIL = "<img src=x onerror=window.hacked=1>.png"
 @pytest.fixture(scope="module")
 def address():
     """The tab alone, on the bundled weights and their metrics."""
-    from bonefx.ui.batch_tab import add_batch_tab
+    from bonefx.ui.batch.tab import add_batch_tab
     from bonefx.ui.build import launch_options
-    from bonefx.ui.metrics_store import MetricsStore
+    from bonefx.ui.metrics.store import MetricsStore
 
     settings = Settings(hub=False)
     with gr.Blocks(analytics_enabled=False) as demo:

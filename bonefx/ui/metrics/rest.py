@@ -11,10 +11,10 @@ from bonefx.evaluation import report, summary
 from bonefx.evaluation.summary import FIRST_SET, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.settings import NOTICE
-from bonefx.ui import plots, tables
-from bonefx.ui.metrics_shown import Shown, compared, download, wrap
-from bonefx.ui.metrics_store import ELSEWHERE, MetricsStore
-from bonefx.ui.tables import REPORT_KINDS, Series, text
+from bonefx.ui.metrics import plots, tables
+from bonefx.ui.metrics.shown import Shown, compared, download, wrap
+from bonefx.ui.metrics.store import ELSEWHERE, MetricsStore
+from bonefx.ui.metrics.tables import REPORT_KINDS, Series, text
 
 
 def rest_html(store: MetricsStore, shown: Shown, rule: str) -> str:

@@ -14,12 +14,12 @@ from bonefx.errors import BoneFXError
 from bonefx.evaluation.report import Report
 from bonefx.evaluation.store import Store, read_ground_truth
 from bonefx.labels import CLASSES
-from bonefx.ui.metrics_brought import MAX_BYTES, image_list, score_file
-from bonefx.ui.metrics_page import InUse, brought_html, curves_html, top_html
-from bonefx.ui.metrics_rest import rest_html
-from bonefx.ui.metrics_shown import Shown, download, wrap
-from bonefx.ui.metrics_store import MetricsStore
-from bonefx.ui.tables import RULES
+from bonefx.ui.metrics.brought import MAX_BYTES, image_list, score_file
+from bonefx.ui.metrics.page import InUse, brought_html, curves_html, top_html
+from bonefx.ui.metrics.rest import rest_html
+from bonefx.ui.metrics.shown import Shown, download, wrap
+from bonefx.ui.metrics.store import MetricsStore
+from bonefx.ui.metrics.tables import RULES
 
 NEWEST, MEASURED, REPORTED = "newest", "measured", "reported"
 _SETS = [

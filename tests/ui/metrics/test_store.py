@@ -12,7 +12,7 @@ from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report
 from bonefx.results import Identity, Member, Outcome, Weights
 from bonefx.settings import Settings
-from bonefx.ui.metrics_store import MetricsStore
+from bonefx.ui.metrics.store import MetricsStore
 from tests import hub_server as trouble
 from tests.evaluation.test_original import V3
 from tests.ui import reports

@@ -18,7 +18,7 @@ from bonefx.detectors import MODELS
 from bonefx.entries import Entry
 from bonefx.labels import place
 from bonefx.settings import NOTICE
-from bonefx.ui.batch_run import ARCHIVE, Batch
+from bonefx.ui.batch.run import ARCHIVE, Batch
 from bonefx.ui.operating import DEFAULT_RATE, RATES
 from bonefx.ui.storage import KEPT_MINUTES
 

@@ -11,8 +11,8 @@ from typing import Any
 from bonefx.evaluation.report import Report
 from bonefx.inference import CHOICES
 from bonefx.looks import BROUGHT
-from bonefx.ui.metrics_store import KnownReport, MetricsStore
-from bonefx.ui.tables import RULES, Series
+from bonefx.ui.metrics.store import KnownReport, MetricsStore
+from bonefx.ui.metrics.tables import RULES, Series
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from bonefx.inference import CHOICES
 from bonefx.looks import OTHER_NAME, SAME_NAME
 from bonefx.marks import places_of
 from bonefx.results import Outcome
-from bonefx.ui.screen import Screen, panes
+from bonefx.ui.viewer.screen import Screen, panes
 
 # On one place twice, beside it, and far away; the second model sees two of these, one under another label.
 FIRST = Detections(

@@ -17,7 +17,7 @@ from bonefx.entries import Opener
 from bonefx.errors import RequestError
 from bonefx.results import Outcome
 from bonefx.ui.background import Tell, in_background
-from bonefx.ui.metrics_store import FIRST_ANSWER_SECONDS, MetricsStore
+from bonefx.ui.metrics.store import FIRST_ANSWER_SECONDS, MetricsStore
 from bonefx.ui.operating import Cut
 from bonefx.ui.session import Workspace
 

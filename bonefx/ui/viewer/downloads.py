@@ -24,8 +24,8 @@ from bonefx.interchange import FORMATS
 from bonefx.results import RESULT_VERSION, Outcome
 from bonefx.settings import NOTICE
 from bonefx.ui.operating import result_above
-from bonefx.ui.screen import Screen, panes
 from bonefx.ui.session import DOWNLOADS, Session, Visit
+from bonefx.ui.viewer.screen import Screen, panes
 
 SINGLE_FILES = ("png", "json", "csv")
 """One file, with this ending."""
@@ -33,7 +33,7 @@ SINGLE_FILES = ("png", "json", "csv")
 ARCHIVES = (*FORMATS, "dicom")
 """A ZIP archive for other tools; of a DICOM image also a structured report and a picture with boxes."""
 
-_SAVE = Path(__file__).with_name("static") / "save.js"
+_SAVE = Path(__file__).parents[1] / "static" / "save.js"
 
 
 def add_downloads(reader: gr.HTML, visit: gr.State) -> None:

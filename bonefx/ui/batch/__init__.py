@@ -1,0 +1,1 @@
+"""Batches: the tab, the endpoint, and the run behind both."""

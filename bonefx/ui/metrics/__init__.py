@@ -1,0 +1,1 @@
+"""The Metrics tab: reports, where they come from, and how they are shown."""
