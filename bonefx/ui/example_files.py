@@ -26,7 +26,7 @@ class ExampleFiles:
         self._records: dict[str, dict[str, Any]] = {}
 
     def record(self, example: Example) -> dict[str, Any]:
-        """As `viewer.viewer_image` makes it. An 8-bit PNG is served as it is; others are prepared once."""
+        """As `viewer_image` makes it. An 8-bit PNG is served as it is; others are prepared once."""
         with self._lock:
             if example.id not in self._records:
                 self._records[example.id] = self._make(example)

@@ -71,7 +71,7 @@ def predicted(rgb: np.ndarray):
     from bonefx.detectors.ultralytics_guard import YOLO
 
     own = YOLO(BUNDLED, task="detect").predict(
-        Image.fromarray(rgb), imgsz=512, conf=0.001, iou=yolo.IOU, max_det=300, nms=None, verbose=False
+        Image.fromarray(rgb), imgsz=512, conf=0.001, iou=yolo.NMS_IOU, max_det=300, nms=None, verbose=False
     )
     return own[0].boxes
 
@@ -141,7 +141,7 @@ def test_two_model_classes_that_are_one_of_ours_give_one_box(tmp_path):
     assert set(found.class_ids.tolist()) == {3}
     overlap = iou_matrix(found.boxes, found.boxes)
     np.fill_diagonal(overlap, 0)
-    assert overlap.max() <= yolo.IOU + 1e-6
+    assert overlap.max() <= yolo.NMS_IOU + 1e-6
     assert set(found.model_labels) <= {"humerus", "humerus fracture"}
 
 

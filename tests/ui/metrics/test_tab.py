@@ -274,7 +274,7 @@ def test_the_list_of_images_has_the_numbers_that_predictions_need():
         ("{}", "must be a COCO results list"),
         ("[]", "no curve"),
         (json.dumps([{**MINE[0], "score": 0.0001}]), "no curve"),
-        (json.dumps([{**MINE[0], "image_id": 61}]), "KnownReport 0 of the predictions has image_id 61"),
+        (json.dumps([{**MINE[0], "image_id": 61}]), "Entry 0 of the predictions has image_id 61"),
         (json.dumps([{**MINE[0], "bbox": [0, 0, -1, 5]}]), "negative"),
         (json.dumps([{**MINE[0], "score": float("nan")}]), "not a finite number"),
         ("[" + "0," * MAX_ENTRIES + "0]", "at most 200000 are scored here"),
