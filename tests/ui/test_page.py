@@ -169,7 +169,7 @@ def test_words_are_those_of_people(page, app_address):
         assert word not in said
     page.get_by_text("Details", exact=True).click()
     expect(page.locator(".weights").first).to_contain_text("SHA-256")
-    expect(page.locator(".weights")).to_have_count(3)
+    expect(page.locator(".weights")).to_have_count(len(MODELS))
 
 
 # --- what can be set ---------------------------------------------------------------------------------------
