@@ -18,7 +18,7 @@ from bonefx.detectors import MODELS, Registry
 from bonefx.drawing import thumbnail
 from bonefx.entries import Entry, Opener
 from bonefx.errors import ImageError
-from bonefx.files import whole
+from bonefx.files import add_member, whole
 from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.interchange import FORMAT_TITLES, FORMATS
@@ -157,9 +157,7 @@ def save_archive(rows: Iterable[Row], path: Path) -> Generator[Row, None, None]:
     with zipfile.ZipFile(path, "w") as archive:
 
         def put(name: str, content: bytes) -> None:
-            kind = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
-            # A member made like this has a fixed date: the same results give the same archive.
-            archive.writestr(zipfile.ZipInfo(name), content, compress_type=kind)
+            add_member(archive, name, content, stored=name.endswith(".png"))
 
         yield from _save(rows, put, FORMATS)
 

@@ -96,7 +96,7 @@ def stored() -> Mapping[Identity, Calibration]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {
-            Identity(entry["sha256"], entry["nms"], entry["image_size"]): Calibration(
+            Identity.from_record(entry): Calibration(
                 float(entry["slope"]), float(entry["offset"]), tuple(entry["fitted_on"])
             )
             for entry in content["models"]

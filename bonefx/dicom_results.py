@@ -90,9 +90,14 @@ def _is_latin(header: Dataset) -> bool:
     return True
 
 
+def named_like_dicom(name: str) -> bool:
+    """Whether a file's name says that it is DICOM; many have none that does."""
+    return Path(name).suffix.lower() in (".dcm", ".dicom")
+
+
 def looks_like_dicom(path: Path) -> bool:
     """Whether a file is likely to be DICOM, by its name or its first bytes; `header` says if it is."""
-    if path.suffix.lower() in (".dcm", ".dicom"):
+    if named_like_dicom(path.name):
         return True
     try:
         with path.open("rb") as file:

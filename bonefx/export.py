@@ -1,6 +1,6 @@
 """What a person takes away: results as JSON and CSV, and the picture with what was found drawn in.
 
-A result is the plain dict that `bonefx.Outcome.to_result` makes. One of a consensus has no weights
+A result is the plain dict that `bonefx.results.Outcome.to_result` makes. One of a consensus has no weights
 of its own, but `members` that have.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,19 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     """A binary file to write, as of `replaced`."""
     with replaced(path) as beside, beside.open("wb") as file:
         yield file
+
+
+def add_member(archive: zipfile.ZipFile, name: str, content: bytes, stored: bool = False) -> None:
+    """Write a file into a ZIP archive, with a fixed date: the same content gives the same archive.
+
+    Args:
+        archive: to write to.
+        name: of the file in it.
+        content: of the file.
+        stored: leave it as it is; it is compressed otherwise.
+    """
+    kind = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    archive.writestr(zipfile.ZipInfo(name), content, compress_type=kind)
 
 
 def open_regular(path: Path, limit: int) -> BinaryIO:

@@ -159,7 +159,7 @@ def consensus_of(members: Sequence[Outcome], image_notes: tuple[str, ...] = ()) 
     if len(found) < len(members):
         failed = [f"{MODELS[member.model].name}: {member.error}" for member in members if member.error]
         return replace(blank, error=f"There is no consensus without all models. {' '.join(failed)}")
-    calibrations = [calibration_of(member.as_member().identity) for member in members]
+    calibrations = [calibration_of(member.identity) for member in blank.members]
     uncalibrated = tuple(
         f"The scores of {MODELS[member.model].name} are fused as they are: its weights have no calibration."
         for member, calibration in zip(members, calibrations, strict=True)

@@ -6,7 +6,7 @@ two colours stay 25 CIELAB units apart for red-, green- and blue-blind people.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Look:
 
     def of_boxes(self) -> dict[str, str]:
         """What the viewer needs: `tag`, `color`, `line`."""
-        return {name: value for name, value in asdict(self).items() if name in ("tag", "color", "line")}
+        return {"tag": self.tag, "color": self.color, "line": self.line}
 
 
 TRUTH = Look("", "#E6FFF4", "dotted")

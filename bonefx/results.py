@@ -71,6 +71,15 @@ class Identity:
     nms: str
     image_size: int
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Identity:
+        """Of a file's entry about weights, which may say more of them.
+
+        Raises:
+            KeyError: something is missing.
+        """
+        return cls(record["sha256"], record["nms"], record["image_size"])
+
 
 @dataclass(frozen=True)
 class Member:

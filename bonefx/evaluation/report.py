@@ -121,8 +121,7 @@ def read(path: Path, detector_id: str = "unknown", detector_name: str = "Unknown
 
 def identities(report: Report) -> tuple[Identity, ...]:
     """Of the weight files that the figures are of; empty where the report does not name them."""
-    members = report["detector"]["members"]
-    return tuple(Identity(each["sha256"], each["nms"], each["image_size"]) for each in members)
+    return tuple(map(Identity.from_record, report["detector"]["members"]))
 
 
 def applies_to(report: Report, used: Sequence[Identity], method: str | None = None) -> bool:

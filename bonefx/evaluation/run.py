@@ -225,7 +225,7 @@ def _measure(store: Store, dataset: Dataset) -> dict[str, _Measured]:
             results = read_results(store.predictions(model_id))
             facts = {"detector": run.detector, "versions": run.key["versions"], "timing": run.timing}
             (member,) = run.detector["members"]
-            calibration = calibration_of(Identity(member["sha256"], member["nms"], member["image_size"]))
+            calibration = calibration_of(Identity.from_record(member))
             measured[model_id] = _Measured(facts, results, score(dataset, results), calibration)
     members = [measured[model_id] for model_id in CONSENSUS.members if model_id in measured]
     if len(members) == len(CONSENSUS.members):

@@ -83,18 +83,19 @@ class Plan:
         target.write(_HEAD, json.dumps(head, indent=1).encode())  # last: without it there is no plan
         return cls(target, head)
 
-    def done(self) -> set[str]:
-        """Names of the shards that are written."""
-        return {name for name in self.target.names(ENDING) if not name.startswith("_")}
-
     def missing(self) -> Iterator[Shard]:
         """The shards that are not written yet."""
-        done = self.done()
+        done = written(self.target)
         with self.target.open(_LIST) as file:
             for batch in pq.ParquetFile(file).iter_batches(_AT_A_TIME):
                 for row in batch.to_pylist():
                     if row["name"] not in done:
                         yield Shard(**row)
+
+
+def written(target: Place) -> set[str]:
+    """Names of the shards that are written."""
+    return {name for name in target.names(ENDING) if not name.startswith("_")}
 
 
 def _write_list(images: Iterable[str], target: Place, shard_images: int) -> tuple[int, int]:

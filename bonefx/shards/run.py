@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bonefx import __version__
 from bonefx.settings import NOTICE, Settings
 from bonefx.shards import SHARD_IMAGES
 from bonefx.shards.places import Place
-from bonefx.shards.plan import ENDING, Plan
+from bonefx.shards.plan import Plan, written
 from bonefx.shards.rows import to_results
 from bonefx.shards.worker import Done, Worker
 
@@ -87,10 +88,15 @@ def run(
 
 def results(target: str) -> Iterator[dict[str, Any]]:
     """The results in a target's shards, shard by shard, as the API gives them."""
-    place = Place(target)
-    for shard in sorted(name for name in place.names(ENDING) if not name.startswith("_")):
-        with place.open(shard) as file:
-            yield from to_results(pq.read_table(file))
+    for table in _tables(Place(target)):
+        yield from to_results(table)
+
+
+def _tables(target: Place, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The written shards, one after the other; None for `columns` means all."""
+    for shard in sorted(written(target)):
+        with target.open(shard) as file:
+            yield pq.read_table(file, columns=columns)
 
 
 def _progress(left: int, made: int, seconds: float) -> str:
@@ -105,9 +111,7 @@ def _summary(plan: Plan) -> dict[str, Any]:
     failed: Counter[str] = Counter()
     detections: Counter[str] = Counter()
     weights: dict[str, dict[str, Any]] = {}
-    for shard in sorted(plan.done()):
-        with plan.target.open(shard) as file:
-            table = pq.read_table(file, columns=["model", "error", "detections", "weights", "members"])
+    for table in _tables(plan.target, ["model", "error", "detections", "weights", "members"]):
         for row in table.to_pylist():
             model = row["model"]
             rows[model] += 1

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
@@ -17,14 +16,13 @@ from bonefx.results import Outcome
 from bonefx.ui.batch.api import add_batch_endpoint
 from bonefx.ui.batch.run import BATCH_QUEUE, Batch
 from bonefx.ui.batch.table import batch_in_words, browser_row, named, value
-from bonefx.ui.events import Reading
+from bonefx.ui.events import Reading, Updates
 from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.operating import Cut, check_rate
 from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
 
 _STATIC = Path(__file__).parents[1] / "static"
-Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,6 +14,7 @@ from bonefx.agreement import agree
 from bonefx.batch import Row
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS
+from bonefx.dicom_results import named_like_dicom
 from bonefx.entries import Entry
 from bonefx.labels import place
 from bonefx.settings import NOTICE
@@ -46,9 +46,7 @@ def value(batch: Batch | None, stage: str, said: str, alert: str = "") -> dict[s
         "said": said,
         "alert": alert,
         "of": len(batch.entries) if batch else 0,
-        "dicom": any(Path(entry.name).suffix.lower() in (".dcm", ".dicom") for entry in batch.entries)
-        if batch
-        else False,
+        "dicom": any(named_like_dicom(entry.name) for entry in (batch.entries if batch else ())),
         "rows": list(rows),
         "models": [
             {"name": model.name, "color": model.look.color, "dashed": bool(number)}

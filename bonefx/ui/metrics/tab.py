@@ -111,7 +111,6 @@ class _Bring:
     def __init__(self, store: MetricsStore, html: Callable[..., gr.HTML]) -> None:
         self._store = store
         self.report = gr.State(None)
-        self._stored = store.predictions
         self._file: gr.File | None = None
         if store.predictions is None:
             html(wrap(_BRING_ELSEWHERE))
@@ -127,8 +126,9 @@ class _Bring:
     @property
     def _ours(self) -> Store:
         """What predictions are scored against; nothing here is called where none travels with the app."""
-        assert self._stored is not None
-        return self._stored
+        predictions = self._store.predictions
+        assert predictions is not None
+        return predictions
 
     def fill(self) -> str:
         """The words beside the field, with the list of images as a link."""

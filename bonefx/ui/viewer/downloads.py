@@ -20,6 +20,7 @@ from PIL import Image
 from bonefx import dicom_results, export, images, inference
 from bonefx.drawing import Pane, draw
 from bonefx.errors import BoneFXError, ImageError, RequestError
+from bonefx.files import add_member
 from bonefx.interchange import FORMATS
 from bonefx.results import RESULT_VERSION, Outcome
 from bonefx.settings import NOTICE
@@ -99,10 +100,9 @@ def _files(kind: str, session: Session, results: list[export.Result]) -> Iterato
 
 
 def _archive(path: Path, files: Iterator[tuple[str, bytes]]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, content in files:
-            # A member made like this has a fixed date: the same results give the same archive.
-            archive.writestr(zipfile.ZipInfo(name), content, compress_type=zipfile.ZIP_DEFLATED)
+            add_member(archive, name, content)
     return path
 
 

@@ -15,9 +15,8 @@ function verdict() {
 function aloneInWords(pane) {
   const { data, groups, above } = pane;
   if (data.error) return `${data.title} gave no result`;
-  const who = data.title;
-  if (groups.length === 0) return `${who} marks nothing at this setting`;
-  return `${who} marks ${the(groups.map(([leader]) => above[leader].label))} at ${places(groups.length)}`;
+  if (groups.length === 0) return `${data.title} marks nothing at this setting`;
+  return `${data.title} marks ${the(groups.map(([leader]) => above[leader].label))} at ${places(groups.length)}`;
 }
 
 function togetherInWords() {
