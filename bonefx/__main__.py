@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("bonefx.training.command", "train a model on a data set"),
     "convert": ("bonefx.commands.convert", "make graphs of weights, which answer without torch"),
     "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
+    "quiz": ("bonefx.ui.quiz.command", "read radiographs yourself, alone and with the models' marks"),
     "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),
     "examples": ("bonefx.ui.example_results", "keep what the bundled weights find in the examples"),
 }

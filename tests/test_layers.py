@@ -29,7 +29,17 @@ ROWS = (
     ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    ("consensus", "inference", "export", "interchange", "dicom_results", "batch", "notebook", "shards"),
+    (
+        "consensus",
+        "inference",
+        "export",
+        "interchange",
+        "dicom_results",
+        "batch",
+        "notebook",
+        "shards",
+        "quiz",
+    ),
     (
         "evaluation.run",
         "evaluation.predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import gradio as gr
 from bonefx import inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.entries import MAX_UNPACKED
+from bonefx.quiz.cases import Case
+from bonefx.quiz.study import Study
 from bonefx.results import Identity
 from bonefx.settings import NOTICE
 from bonefx.ui.about import add_about_tab
@@ -21,6 +24,8 @@ from bonefx.ui.events import Page, Reading, connect, first_value
 from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.metrics.tab import build_metrics_tab
+from bonefx.ui.quiz.desk import Desk
+from bonefx.ui.quiz.mode import add_quiz
 from bonefx.ui.server import server_options
 from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
@@ -40,8 +45,13 @@ _HEADER = f"""
 """
 
 
-def build(registry: Registry) -> gr.Blocks:
-    """The whole app, ready to launch with `launch_options()`."""
+def build(registry: Registry, cases: Sequence[Case] | None = None, study: Study | None = None) -> gr.Blocks:
+    """The whole app, ready to launch with `launch_options()`.
+
+    Args:
+        registry: the models.
+        cases, study: of the mode "Read it yourself", see `bonefx.ui.quiz.desk.Desk`.
+    """
     store, workspace = MetricsStore(registry.settings), Workspace()
     inference.prepare(registry)
     with App(
@@ -53,6 +63,7 @@ def build(registry: Registry) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Read", id="read"):
                 reading = _add_reading(demo, tabs, registry, store, workspace)
+                add_quiz(Desk(registry, store, cases, study))
             with gr.Tab("Batch", id="batch"):
                 add_batch_tab(registry, store, reading)
             with gr.Tab("Metrics", id="metrics") as metrics_tab:

@@ -62,6 +62,8 @@ part("examples").addEventListener("keydown", (event) => {
 });
 part("drop").addEventListener("click", () => document.querySelector("#upload input[type=file]")?.click());
 
+part("quiz").addEventListener("click", () => bonefx.mode("quiz"));
+
 draw();
 watch("value", draw);
 const linked = new URLSearchParams(location.search).get("example");

@@ -5,8 +5,8 @@
 // or none is wanted. `number` counts the visitor's choices: what answers an older one is dropped.
 //
 // For other scripts of the page: bonefx.choose({rate: "1/4"}), bonefx.choose({scores: {yolo: 0.3}}),
-// bonefx.thresholds(), what is shown now: a score by pane id, null for "nothing"; bonefx.numbered(); and
-// bonefx.arrows(event, nodes).
+// bonefx.thresholds(), what is shown now: a score by pane id, null for "nothing"; bonefx.numbered();
+// bonefx.arrows(event, nodes); bonefx.write(changes, step), of the address; bonefx.allowedAddress(address, root).
 const query = () => new URLSearchParams(location.search);
 const visitor = {
   choice: { rate: query().get("fp") ?? undefined, scores: {} },

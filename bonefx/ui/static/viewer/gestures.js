@@ -1,10 +1,12 @@
 // Mouse, touch and wheel on one view, as calls of `act`: zoom(factor, at), pan(dx, dy), window(dx, dy),
-// hover(at or null), press(at), twice(at) for a double click, refused() for a wheel that is the page's. Points
-// are CSS pixels from the middle of the view.
+// hover(at or null), press(at), twice(at) for a double click, refused() for a wheel that is the page's. Where
+// draws() is true, one finger or the left button draws: outline(from, to), to null when it came to nothing, and
+// outlined(from, to) at its end. Points are CSS pixels from the middle of the view.
 
 function listenToGestures(view, act) {
   const held = new Map(); // pointer id -> where it is
   let windowing = false;
+  let begun = null; // where drawing began
   let travelled = 0;
 
   const at = (event) => {
@@ -20,6 +22,8 @@ function listenToGestures(view, act) {
     if (event.pointerType === "mouse" && event.button !== 0 && event.button !== 2) return;
     if (held.size === 0) travelled = 0;
     windowing = event.button === 2 || act.dragSetsWindow();
+    if (begun) act.outline(begun, null); // a second finger moves the image
+    begun = held.size === 0 && !windowing && act.draws?.() ? at(event) : null;
     held.set(event.pointerId, at(event));
     view.setPointerCapture(event.pointerId);
   });
@@ -36,14 +40,19 @@ function listenToGestures(view, act) {
       act.pan(moved.x - pinch.x, moved.y - pinch.y);
       if (pinch.size > 0) act.zoom(moved.size / pinch.size, moved);
     } else if (held.size === 1) {
-      if (windowing) act.window(now.x - before.x, now.y - before.y);
+      if (begun) act.outline(begun, now);
+      else if (windowing) act.window(now.x - before.x, now.y - before.y);
       else act.pan(now.x - before.x, now.y - before.y);
     }
   });
 
   const release = (event) => {
     if (!held.delete(event.pointerId)) return;
-    if (event.type === "pointerup" && event.button === 0 && travelled < 4) act.press(at(event));
+    const [from, whole] = [begun, event.type === "pointerup" && event.button === 0];
+    begun = null;
+    if (from) act.outline(from, null);
+    if (whole && travelled < 4) act.press(at(event));
+    else if (whole && from) act.outlined(from, at(event));
   };
   view.addEventListener("pointerup", release);
   view.addEventListener("pointercancel", release);

@@ -2,11 +2,11 @@
 //
 // A mark is one outline, or those of several boxes on one place. Models are told apart by colour, by a letter,
 // and by the line: "brackets" has heavy corners, "double" is two parallel lines, "crossed" is one that runs past
-// the corners, "plain" is one, "slashed" cuts a corner off; ground truth is dotted.
+// the corners, "plain" is one, "slashed" cuts a corner off, "ring" is round; ground truth is dotted.
 // Solid or dashed says something else: whether the mark is a stronger or a weaker one.
 
 const SVG = "http://www.w3.org/2000/svg";
-const LINES = ["brackets", "double", "crossed", "plain", "slashed", "dotted"];
+const LINES = ["brackets", "double", "crossed", "plain", "slashed", "ring", "dotted"];
 const CHIP_HEIGHT = 18;
 
 function make(tag, attributes = {}, ...children) {
@@ -57,12 +57,13 @@ const STROKES = {
   crossed: ["halo", "line"],
   plain: ["halo", "line"],
   slashed: ["halo", "line"],
+  ring: ["halo", "line"],
   dotted: ["halo", "line"],
 };
 
 function makeMark(layers, boxes, look) {
   const group = drawn("g", { class: "mark " + look.line }, layers.outlines);
-  const outline = { crossed: crossedOf, slashed: slashedOf }[look.line] ?? outlineOf;
+  const outline = { crossed: crossedOf, slashed: slashedOf, ring: ringOf }[look.line] ?? outlineOf;
   for (const name of STROKES[look.line]) {
     drawn("path", { class: name, d: boxes.map(name === "corners" ? cornersOf : outline).join("") }, group);
   }
@@ -111,6 +112,11 @@ function crossedOf({ x1, y1, x2, y2 }) {
 function slashedOf(box) {
   const arm = Math.min(box.x2 - box.x1, box.y2 - box.y1) / 3;
   return outlineOf(box) + `M${box.x2 - arm} ${box.y1}L${box.x2} ${box.y1 + arm}`;
+}
+
+function ringOf({ x1, y1, x2, y2 }) {
+  const [x, y] = [(x2 - x1) / 2, (y2 - y1) / 2];
+  return `M${x1} ${y1 + y}a${x} ${y} 0 1 0 ${2 * x} 0a${x} ${y} 0 1 0 ${-2 * x} 0Z`;
 }
 
 function cornersOf({ x1, y1, x2, y2 }) {

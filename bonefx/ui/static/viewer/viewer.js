@@ -159,6 +159,7 @@ document.addEventListener("bonefx:tab", ({ detail: { id } }) => {
 
 // --- the start ---------------------------------------------------------------------------------------------
 
+Object.assign(visitor, { write: writeAddress, allowedAddress });
 element.parentElement.style.padding = 0; // Gradio 6.31 gives it some, whatever its `padding` says
 
 const sizes = new ResizeObserver(() => {

@@ -1,0 +1,96 @@
+"""The mode as a part of the page: its component, whose scripts come when they are wanted, and its events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from bonefx.detectors import MODELS
+from bonefx.files import replaced
+from bonefx.ui.api import MODEL_QUEUE
+from bonefx.ui.quiz.desk import Desk, Seat
+from bonefx.ui.storage import KEPT_MINUTES, storage
+from bonefx.ui.viewer.component import file_record, script
+
+_STATIC = Path(__file__).parents[1] / "static"
+_SCRIPTS = (  # the later use the earlier; the last starts
+    "viewer/pixels",
+    "viewer/marks",
+    "viewer/labels",
+    "viewer/gestures",
+    "viewer/state",
+    "viewer/frames",
+    "quiz/stage",
+    "quiz/history",
+    "quiz/plot",
+    "quiz/quiz",
+)
+
+_PHANTOMS = (
+    "Ten radiographs, some with a fracture and some without. Mark what looks broken; then see what the "
+    "models mark, and what is true. The cases are synthetic phantoms that no model has learnt from: they "
+    "teach how to look and how models err, and say nothing about patients."
+)
+_OWN = (
+    "Ten radiographs of your own folder, some with a fracture and some without. Mark what looks broken; then "
+    "see what the models mark, and what the folder's labels say. The pictures stay on this machine."
+)
+
+
+def add_quiz(desk: Desk) -> None:
+    """Add the mode to the page that is being built, and attach its events."""
+    seat = gr.State(Seat(), time_to_live=KEPT_MINUTES * 60)
+    always = {
+        "parts": file_record(_parts()),
+        "study": desk.is_study,
+        "offer": {
+            "models": [{"id": each.id, "name": each.name} for each in MODELS.values()],
+            "intro": _OWN if desk.own_folder else _PHANTOMS,
+        },
+    }
+    quiz = gr.HTML(
+        {**always, "now": None},
+        html_template=(_STATIC / "quiz" / "quiz.html").read_text("utf-8"),
+        js_on_load=script(_STATIC / "quiz" / "loader.js"),
+        apply_default_css=False,
+        elem_id="quiz",
+    )
+
+    def shown(step: Callable[[Seat, gr.EventData], dict[str, Any]]) -> Callable[[Seat, gr.EventData], Any]:
+        def handler(seat: Seat, event: gr.EventData) -> dict[str, Any]:
+            return {**always, "now": step(seat, event)}
+
+        return handler
+
+    options: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "trigger_mode": "multiple",
+        "concurrency_id": MODEL_QUEUE,
+        "concurrency_limit": 1,
+    }
+    quiz.begin(shown(desk.begin), seat, quiz, **options)
+    quiz.ahead(desk.ahead, seat, None, **options)
+    quiz.answer(shown(desk.answer), seat, quiz, **options)
+
+
+def _parts() -> Path:
+    """Style and scripts in one file, under a name that changes with them."""
+    style = [_STATIC / "viewer" / "viewer.css", _STATIC / "quiz" / "quiz.css"]
+    scripts = "\n".join(script(_STATIC / f"{name}.js") for name in _SCRIPTS)
+    parts = {
+        "css": "".join(path.read_text("utf-8") for path in style),
+        "js": f"export default (element, props, trigger, watch) => {{\n{scripts}\n}};",
+    }
+    content = json.dumps(parts)
+    folder = storage().new_entry(lasting=True)
+    gr.set_static_paths([folder])
+    path = folder / f"quiz-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+    with replaced(path) as beside:
+        beside.write_text(content, encoding="utf-8")
+    return path

@@ -1,0 +1,43 @@
+// The mode "Read it yourself", which `?quiz=` opens: its scripts and style are fetched when they are first wanted.
+
+const EVENTS = ["begin", "ahead", "answer"]; // Gradio (6.31) looks for their names here, in quotes
+let made = null;
+const address = () => new URLSearchParams(location.search);
+
+async function make() {
+  const response = await fetch(bonefx.allowedAddress(props.value.parts.url, element));
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  const { css, js } = await response.json();
+  const style = document.createElement("style");
+  style.textContent = css;
+  element.append(style);
+  const module = URL.createObjectURL(new Blob([js], { type: "text/javascript" }));
+  (await import(module)).default(element, props, tell, watch);
+  URL.revokeObjectURL(module);
+}
+
+function tell(event, data) {
+  if (EVENTS.includes(event)) trigger(event, data);
+}
+
+async function show(mode) {
+  if (mode === "quiz") {
+    document.dispatchEvent(new CustomEvent("bonefx:go", { detail: { id: "read" } }));
+    try {
+      await (made ??= make());
+    } catch (error) {
+      made = null;
+      element.textContent = `This cannot be opened now (${error.message}). Reload the page.`;
+    }
+  }
+  element.closest(".tabitem").classList.toggle("quizzing", mode === "quiz");
+  document.dispatchEvent(new CustomEvent("bonefx:mode", { detail: { mode } }));
+}
+
+// Opens a mode of Read, "quiz", or with null none: the examples and uploads.
+bonefx.mode = (mode) => {
+  bonefx.write({ quiz: mode === "quiz" ? "1" : null }, true);
+  show(mode);
+};
+addEventListener("popstate", () => show(address().has("quiz") ? "quiz" : null));
+if (address().has("quiz")) setTimeout(() => show("quiz")); // once all scripts are there
