@@ -29,17 +29,7 @@ ROWS = (
     ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
-    (
-        "consensus",
-        "inference",
-        "export",
-        "interchange",
-        "dicom_results",
-        "batch",
-        "notebook",
-        "shards",
-        "quiz",
-    ),
+    ("consensus", "inference", "export", "interchange", "dicom_results", "batch", "notebook", "shards"),
     (
         "evaluation.run",
         "evaluation.predict",
@@ -48,7 +38,7 @@ ROWS = (
         "evaluation.calibration",
         "evaluation.failures",
     ),
-    ("training", "benchmark", "phantoms", "commands", "detect_command"),
+    ("training", "benchmark", "phantoms", "commands", "detect_command", "quiz"),
     ("ui", "__main__"),
 )
 

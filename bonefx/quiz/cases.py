@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bonefx.errors import DatasetError
-from bonefx.evaluation import folder
 from bonefx.evaluation.dataset import Dataset
+from bonefx.evaluation.predict import load
 from bonefx.labels import ANY_SITE, CLASSES, place
 from bonefx.settings import packaged
 
@@ -88,7 +88,7 @@ def labelled(root: Path, split: str) -> tuple[Case, ...]:
     Raises:
         DatasetError: there is no such data set or split, or nothing to find in it.
     """
-    dataset = folder.load(root, split)
+    dataset = load(root, split)
     if not len(dataset.boxes):
         raise DatasetError(f"Nothing is labelled in the split {split} of {root}: there is nothing to find.")
     return tuple(_case(dataset, number) for number in range(len(dataset.images)))
