@@ -123,7 +123,7 @@ def _card(model: ModelSpec, text: str, checkout: Path) -> str:
 
 def _eval_results(made: report.Report) -> Iterator[EvalResult]:
     """A report's main figures in the Hub's form; what was not measured is left out."""
-    point = report.operating_point(made, HEADLINE_RATE)
+    point, level = report.operating_point(made, HEADLINE_RATE), made["image_level"]
     figures = (
         ("average_precision", "AP", made["coco"]["ap"]),
         ("average_precision_50", "AP at IoU 0.5", made["coco"]["ap50"]),
@@ -132,7 +132,7 @@ def _eval_results(made: report.Report) -> Iterator[EvalResult]:
             "Sensitivity for any fracture at 1 false positive per image",
             point and point["sensitivity"],
         ),
-        ("roc_auc", "AUC at image level", made["image_level"]["auc"]),
+        ("roc_auc", "AUC at image level", level and level["auc"]),
     )
     for kind, name, value in figures:
         if isinstance(value, float):

@@ -30,8 +30,8 @@ def predict_on_cluster(
 ) -> None:
     """Store the predictions of several models, going on where a run was stopped.
 
-    They are those of `predict`, but for boxes that a shard has rounded to 1/1000 pixel before: these may
-    differ by 1/100 pixel. The workers must find the images under the same paths as this process, and the
+    They are those of `predict`, but for boxes that a shard has rounded to 1/1000 pixel before: their corners
+    may differ by 1/100 pixel. The workers must find the images under the same paths as this process, and the
     same weights.
 
     Args:

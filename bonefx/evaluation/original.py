@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from bonefx.evaluation.froc import FP_PER_IMAGE
-from bonefx.evaluation.schema import REPORT_VERSION, each, fields, many, maybe, number, text
+from bonefx.evaluation.schema import REPORT_VERSION, Rate, Share, Text, checked
 from bonefx.labels import CLASSES
 
 VERSION = 3
@@ -38,21 +40,31 @@ _COCO = {
 }
 
 
+@with_config(ConfigDict(strict=True, extra="forbid"))
+class _Row(TypedDict):
+    fp_per_image: Rate
+    sensitivity: Share
+
+
+@with_config(ConfigDict(strict=True))
+class _File(TypedDict):
+    metrics: dict[str, Share | None]
+    per_class_ap: dict[str, Share | None]
+    froc_curve: list[_Row]
+    created_at: Text
+
+
+_FILE = TypeAdapter(_File)
+
+
 def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict[str, Any]:
     """A version-3 file as a report of kind `reported`.
 
     Raises:
         MetricsError: naming the field that is not as the original application wrote it.
     """
-    share = number(0, 1)
-    metrics: Any = old.get("metrics")
-    per_class: Any = old.get("per_class_ap")
-    each(maybe(share))(metrics, "metrics")
-    each(maybe(share))(per_class, "per_class_ap")
-    text(old.get("created_at"), "created_at")
-    rows: Any = old.get("froc_curve")
-    many(fields(fp_per_image=number(0), sensitivity=share))(rows, "froc_curve")
-
+    file = checked(_FILE, old)
+    metrics, per_class, rows = file["metrics"], file["per_class_ap"], file["froc_curve"]
     rates = np.array([row["fp_per_image"] for row in rows])
     sensitivities = np.array([row["sensitivity"] for row in rows])
     images, lesions = _denominator(rates), _denominator(sensitivities)
@@ -61,7 +73,7 @@ def translate(old: dict[str, Any], detector_id: str, detector_name: str) -> dict
     return {
         "schema_version": REPORT_VERSION,
         "kind": "reported",
-        "created": old["created_at"],
+        "created": file["created_at"],
         "notes": list(NOTES),
         "protocol": None,
         "dataset": {

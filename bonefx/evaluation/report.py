@@ -12,12 +12,10 @@ from typing import Any
 from bonefx.errors import MetricsError, SourceError
 from bonefx.evaluation import PROTOCOL, Score, original
 from bonefx.evaluation.dataset import Dataset
-from bonefx.evaluation.schema import REPORT_VERSION, validate
+from bonefx.evaluation.schema import REPORT_VERSION, Curve, Point, Report, Rule, validate
 from bonefx.files import open_regular, whole
 from bonefx.hub import MAX_METRICS_BYTES
 from bonefx.results import Identity
-
-Report = dict[str, Any]
 
 
 def build(
@@ -69,8 +67,7 @@ def build(
         "home": dict(home) if home else None,
         "comparisons": [dict(comparison) for comparison in comparisons],
     }
-    validate(report)
-    return report
+    return validate(report)
 
 
 def dumps(report: Report) -> str:
@@ -101,8 +98,7 @@ def loads(text: str | bytes, detector_id: str = "unknown", detector_name: str = 
         raise MetricsError(f"The metrics file is not JSON: {error}.") from None
     if isinstance(report, dict) and report.get("version") == original.VERSION:
         report = original.translate(report, detector_id, detector_name)
-    validate(report)
-    return report
+    return validate(report)
 
 
 def read(path: Path, detector_id: str = "unknown", detector_name: str = "Unknown model") -> Report:
@@ -133,11 +129,17 @@ def applies_to(report: Report, used: Sequence[Identity], method: str | None = No
     return bool(own) and report["detector"]["method"] == method and Counter(used) == Counter(own)
 
 
-def operating_point(report: Report, fp_per_image: float, rule: str = "any_fracture") -> dict[str, Any] | None:
-    """The operating point at this rate, with its `interval`; None where the report has none."""
+def operating_point(report: Report, fp_per_image: float, rule: Rule = "any_fracture") -> Point | None:
+    """The operating point at this rate; None where the report has none."""
     figures = report["froc"][rule]
     points = figures["points"] if figures else []
     return next((point for point in points if point["fp_per_image"] == fp_per_image), None)
+
+
+def curve_of(report: Report, rule: Rule = "any_fracture") -> Curve | None:
+    """The FROC curve by a rule; None where the report has none."""
+    figures = report["froc"][rule]
+    return figures["curve"] if figures else None
 
 
 def threshold_for(report: Report, fp_per_image: float) -> float | None:
@@ -147,7 +149,7 @@ def threshold_for(report: Report, fp_per_image: float) -> float | None:
     all of the curve. None where not even the first hit comes at so low a rate, and where the report knows
     no thresholds.
     """
-    curve = (report["froc"]["any_fracture"] or {}).get("curve")
+    curve = curve_of(report)
     if not curve:
         return None
     best, threshold = 0.0, None

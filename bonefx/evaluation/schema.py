@@ -1,273 +1,384 @@
-"""What a metrics file looks like, and the check that a value read from outside does look like it.
+"""What a metrics file looks like, as types that pydantic checks: what is read has them, or is refused.
 
-A check is a function of a value and its place in the file; it raises `MetricsError` naming that place.
+None stands where nobody knows a value: files of others state less than what is measured here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Len
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from bonefx.errors import MetricsError, quoted
 from bonefx.labels import CLASSES
 
 REPORT_VERSION = 5  # 1 to 3 were the original application's; 4 had no strata, calibration and home
 
-MAX_NUMBER = 1e15  # above any count or time; the page computes with what is below
-MAX_TEXT = 5000
+T = TypeVar("T")
+Rule = Literal["any_fracture", "class_aware", "lenient"]
+"""What counts as a hit: one of `bonefx.evaluation.froc.RULES`."""
 
-Check = Callable[[Any, str], None]
+# --- values ------------------------------------------------------------------------------------------------
 
-
-def _fail(where: str, expected: str, value: Any) -> None:
-    raise MetricsError(f"The metrics file breaks its schema: {where} must be {expected}, not {value!r:.60}.")
-
-
-def text(value: Any, where: str) -> None:
-    """Any string but the empty one."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
-        _fail(where, f"a text of at most {MAX_TEXT} characters", value)
-
-
-def number(low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> Check:
-    """A finite number from `low` to `high`."""
-
-    def check(value: Any, where: str) -> None:
-        # A comparison takes a whole number of any length, and what is not finite is in no range.
-        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= MAX_NUMBER:  # type: ignore[operator]
-            _fail(where, "a number", value)
-        if not low <= value <= high:
-            _fail(where, f"in [{low:g}, {high:g}]", value)
-
-    return check
+_LARGEST = 1e15  # above any count or time; the page computes with what is below
+Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, le=_LARGEST, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Difference = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=int(_LARGEST))]
+Text = Annotated[str, Len(1, 5000)]
+Shares = list[Share | None]
 
 
-def count(value: Any, where: str) -> None:
-    """A whole number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= MAX_NUMBER:  # type: ignore[operator]
-        _fail(where, "a whole number from 0 on", value)
+def _rising(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError("must be [lower, upper]")
+    return ends
 
 
-def one_of(*allowed: Any) -> Check:
-    """One of these values, of the same type."""
-
-    def check(value: Any, where: str) -> None:
-        if not any(value == other and type(value) is type(other) for other in allowed):
-            _fail(where, " or ".join(map(repr, allowed)), value)
-
-    return check
+def _of_one_length(columns: T) -> T:
+    if len(set(map(len, columns.values()))) != 1:  # type: ignore[attr-defined]
+        raise ValueError("must be lists of one length")
+    return columns
 
 
-def maybe(inner: Check) -> Check:
-    """None, or what `inner` wants."""
-
-    def check(value: Any, where: str) -> None:
-        if value is not None:
-            inner(value, where)
-
-    return check
+def _known_class(label: str) -> str:
+    if label not in (*CLASSES, "fracture"):
+        raise ValueError("must be a known class")
+    return label
 
 
-def many(inner: Check, length: int | None = None) -> Check:
-    """A list."""
+Interval = Annotated[list[Share], Len(2, 2), AfterValidator(_rising)]
+"""Lower and upper limit."""
 
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, list) or length not in (None, len(value)):
-            _fail(where, "a list" if length is None else f"a list of {length}", value)
-        for i, item in enumerate(value):
-            inner(item, f"{where}[{i}]")
+IntervalOfDifference = Annotated[list[Difference], Len(2, 2), AfterValidator(_rising)]
 
-    return check
+Columns = AfterValidator(_of_one_length)
 
+# --- parts -------------------------------------------------------------------------------------------------
 
-def each(inner: Check) -> Check:
-    """An object whose keys are free."""
-
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            _fail(where, "an object", value)
-        for key, item in value.items():
-            inner(item, f"{where}.{key}")
-
-    return check
+_whole = with_config(ConfigDict(strict=True, extra="forbid"))
 
 
-def fields(**inner: Check) -> Check:
-    """An object with these keys and no other."""
+@_whole
+class Point(TypedDict):
+    """An operating point: `n` of `lesions` are found at `threshold`; `reached`: the curve goes so far."""
 
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            _fail(where, "an object", value)
-        for key in inner.keys() - value.keys():
-            raise MetricsError(f"The metrics file breaks its schema: {where}.{key} is missing.")
-        for key in value.keys() - inner.keys():
-            raise MetricsError(f"The metrics file breaks its schema: {where}.{key} is not a known field.")
-        for key, check_item in inner.items():
-            check_item(value[key], f"{where}.{key}" if where else key)
-
-    return check
+    fp_per_image: Rate
+    sensitivity: Share | None
+    n: Count | None
+    lesions: Count | None
+    threshold: Share | None
+    reached: bool
+    interval: Interval | None
 
 
-def columns(**inner: Check) -> Check:
-    """An object of lists of one length."""
+@_whole
+class Curve(TypedDict):
+    """The corners of a FROC curve, as columns."""
 
-    def check(value: Any, where: str) -> None:
-        fields(**{key: many(item) for key, item in inner.items()})(value, where)
-        if len({len(item) for item in value.values()}) != 1:
-            _fail(where, "lists of one length", {key: len(item) for key, item in value.items()})
-
-    return check
+    fp_per_image: list[Rate]
+    sensitivity: list[Share]
+    threshold: Shares
 
 
-def _span(low: float, high: float) -> Check:
-    """An interval, [lower, upper]; None where it is undefined."""
+@_whole
+class Band(TypedDict):
+    """The 95 % limits of a FROC curve, as columns."""
 
-    def check(value: Any, where: str) -> None:
-        many(number(low, high), length=2)(value, where)
-        if value[0] > value[1]:
-            _fail(where, "[lower, upper]", value)
-
-    return maybe(check)
+    fp_per_image: list[Rate]
+    low: list[Share]
+    high: list[Share]
 
 
-_share = number(0, 1)
-_rate = number(0)
-_span_of_share = _span(0, 1)
+@_whole
+class Froc(TypedDict):
+    """By one rule of `bonefx.evaluation.froc.RULES`."""
 
-_POINT = fields(
-    fp_per_image=_rate,
-    sensitivity=maybe(_share),
-    n=maybe(count),
-    lesions=maybe(count),
-    threshold=maybe(_share),
-    reached=one_of(True, False),
-    interval=_span_of_share,
+    points: list[Point]
+    curve: Annotated[Curve, Columns] | None
+    band: Annotated[Band, Columns] | None
+
+
+@_whole
+class FrocByRule(TypedDict):
+    any_fracture: Froc | None
+    class_aware: Froc | None
+    lenient: Froc | None
+
+
+@_whole
+class ImagePoint(TypedDict):
+    """An image is called positive at the threshold of this operating point."""
+
+    fp_per_image: Rate
+    threshold: Share | None
+    sensitivity: Share | None
+    sensitivity_interval: Interval | None
+    specificity: Share | None
+    specificity_interval: Interval | None
+
+
+@_whole
+class ImageLevel(TypedDict):
+    positive: Count
+    negative: Count
+    auc: Share | None
+    auc_interval: Interval | None
+    points: list[ImagePoint]
+
+
+@_whole
+class ClassFigures(TypedDict):
+    label: Annotated[str, AfterValidator(_known_class)]
+    boxes: Count | None
+    ap: Share | None
+    ap50: Share | None
+    ar_100: Share | None
+
+
+@_whole
+class PrecisionRecall(TypedDict):
+    recall: list[Share]
+    precision: Shares
+
+
+@_whole
+class Coco(TypedDict):
+    """pycocotools' figures."""
+
+    ap: Share | None
+    ap50: Share | None
+    ap75: Share | None
+    ap_small: Share | None
+    ap_medium: Share | None
+    ap_large: Share | None
+    ar_1: Share | None
+    ar_10: Share | None
+    ar_100: Share | None
+    ar_small: Share | None
+    ar_medium: Share | None
+    ar_large: Share | None
+    per_class: list[ClassFigures]
+    precision_recall: Annotated[PrecisionRecall, Columns] | None
+
+
+@_whole
+class RuntimeRecord(TypedDict):
+    engine: Text
+    precision: Text
+    device: Text
+
+
+@_whole
+class MemberRecord(TypedDict):
+    """A weight file that the figures are of."""
+
+    file: Text
+    sha256: Text | None
+    source: Text | None
+    repo: Text | None
+    revision: Text | None
+    nms: Text | None
+    image_size: Count | None
+    runtime: RuntimeRecord | None
+
+
+@_whole
+class Detector(TypedDict):
+    """What was measured; `method` says how several members were fused."""
+
+    id: Text
+    name: Text
+    method: Text | None
+    members: list[MemberRecord]
+
+
+@_whole
+class AucDifference(TypedDict):
+    difference: Difference | None
+    interval: IntervalOfDifference | None
+
+
+@_whole
+class FrocDifference(TypedDict):
+    fp_per_image: Rate
+    difference: Difference | None
+    interval: IntervalOfDifference | None
+
+
+@_whole
+class FrocDifferences(TypedDict):
+    any_fracture: list[FrocDifference]
+    class_aware: list[FrocDifference] | None
+    lenient: list[FrocDifference]
+
+
+@_whole
+class Comparison(TypedDict):
+    """With another detector on the same images: this one minus that one."""
+
+    detector: Detector
+    froc: FrocDifferences
+    auc: AucDifference
+
+
+_BoxesPerClass = TypedDict("_BoxesPerClass", dict.fromkeys(CLASSES, Count))  # type: ignore[misc]
+
+
+@_whole
+class DatasetRecord(TypedDict):
+    """`Dataset.summary`."""
+
+    name: Text
+    split: Text
+    sha256: Text | None
+    images: Count | None
+    boxes: Count | None
+    fracture_free: Count | None
+    boxes_per_class: _BoxesPerClass | None
+    problems: Count | None
+
+
+@_whole
+class StratumPoint(TypedDict):
+    fp_per_image: Rate
+    n: Count
+    sensitivity: Share
+    interval: Interval | None
+
+
+@_whole
+class Stratum(TypedDict):
+    """The lesions of one kind."""
+
+    name: Text
+    lesions: Count
+    points: list[StratumPoint]
+
+
+@_whole
+class Strata(TypedDict):
+    size: list[Stratum]
+    site: list[Stratum]
+
+
+@_whole
+class Bins(TypedDict):
+    """Of a reliability plot, as columns."""
+
+    low: list[Share]
+    high: list[Share]
+    probability: list[Share]
+    share: list[Share]
+    n: list[Count]
+
+
+@_whole
+class CalibrationRecord(TypedDict):
+    slope: Rate | None
+    offset: Number | None
+    fitted_on: list[DatasetRecord]
+    bins: Annotated[Bins, Columns]
+    ece: Share | None
+    ece_interval: Interval | None
+
+
+@_whole
+class Home(TypedDict):
+    """This minus the figures on the data set that the training knows best."""
+
+    dataset: DatasetRecord
+    any_fracture: list[FrocDifference]
+    auc: AucDifference
+
+
+@_whole
+class Timing(TypedDict):
+    ms_per_image: dict[str, Rate]
+    processor: Text
+
+
+@_whole
+class Report(TypedDict):
+    """A metrics file: `measured` by this project's protocol, or `reported` by others."""
+
+    schema_version: Literal[5]
+    kind: Literal["measured", "reported"]
+    created: Text
+    notes: list[Text]
+    protocol: dict[str, Number] | None
+    dataset: DatasetRecord
+    detector: Detector
+    versions: dict[str, Text]
+    timing: Timing | None
+    coco: Coco
+    froc: FrocByRule
+    image_level: ImageLevel | None
+    strata: Strata | None
+    calibration: CalibrationRecord | None
+    home: Home | None
+    comparisons: list[Comparison]
+
+
+_MEASURED = (  # what is measured here has it all
+    "protocol",
+    "image_level",
+    "strata",
+    "froc.any_fracture",
+    "froc.lenient",
+    *(f"dataset.{name}" for name in ("sha256", "images", "boxes", "fracture_free", "boxes_per_class")),
+    "dataset.problems",
 )
-_FROC = fields(
-    points=many(_POINT),
-    curve=maybe(columns(fp_per_image=_rate, sensitivity=_share, threshold=maybe(_share))),
-    band=maybe(columns(fp_per_image=_rate, low=_share, high=_share)),
-)
-_IMAGE_POINT = fields(
-    fp_per_image=_rate,
-    threshold=maybe(_share),
-    sensitivity=maybe(_share),
-    sensitivity_interval=_span_of_share,
-    specificity=maybe(_share),
-    specificity_interval=_span_of_share,
-)
-_IMAGE_LEVEL = fields(
-    positive=count,
-    negative=count,
-    auc=maybe(_share),
-    auc_interval=_span_of_share,
-    points=many(_IMAGE_POINT),
-)
-_COCO_FIGURES = (
-    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
-    *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
-)
-_COCO = fields(
-    **dict.fromkeys(_COCO_FIGURES, maybe(_share)),
-    per_class=many(
-        fields(
-            label=one_of(*CLASSES, "fracture"),
-            boxes=maybe(count),
-            ap=maybe(_share),
-            ap50=maybe(_share),
-            ar_100=maybe(_share),
-        )
-    ),
-    precision_recall=maybe(columns(recall=_share, precision=maybe(_share))),
-)
-_MEMBER = fields(
-    file=text,
-    sha256=maybe(text),
-    source=maybe(text),
-    repo=maybe(text),
-    revision=maybe(text),
-    nms=maybe(text),
-    image_size=maybe(count),
-    runtime=maybe(fields(engine=text, precision=text, device=text)),
-)
-_DETECTOR = fields(id=text, name=text, method=maybe(text), members=many(_MEMBER))
-_DIFFERENCE = {"difference": maybe(number(-1, 1)), "interval": _span(-1, 1)}
-_DIFFERENCES = many(fields(fp_per_image=_rate, **_DIFFERENCE))
-_COMPARISON = fields(
-    detector=_DETECTOR,
-    froc=fields(any_fracture=_DIFFERENCES, class_aware=maybe(_DIFFERENCES), lenient=_DIFFERENCES),
-    auc=fields(**_DIFFERENCE),
-)
-_DATASET = {
-    "name": text,
-    "split": text,
-    "sha256": text,
-    "images": count,
-    "boxes": count,
-    "fracture_free": count,
-    "boxes_per_class": fields(**dict.fromkeys(CLASSES, count)),
-    "problems": count,
-}
-_STRATUM = fields(
-    name=text,
-    lesions=count,
-    points=many(fields(fp_per_image=_rate, n=count, sensitivity=_share, interval=_span_of_share)),
-)
-_CALIBRATION = fields(
-    slope=maybe(number(0)),
-    offset=maybe(number()),
-    fitted_on=many(fields(**_DATASET)),
-    bins=columns(low=_share, high=_share, probability=_share, share=_share, n=count),
-    ece=maybe(_share),
-    ece_interval=_span_of_share,
-)
-_HOME = fields(dataset=fields(**_DATASET), any_fracture=_DIFFERENCES, auc=fields(**_DIFFERENCE))
+
+_REPORT = TypeAdapter(Report)
 
 
-def _report(measured: bool) -> Check:
-    """What was measured here has it all; what others reported has what they reported."""
-
-    def need(check: Check) -> Check:
-        return check if measured else maybe(check)
-
-    return fields(
-        schema_version=one_of(REPORT_VERSION),
-        kind=one_of("measured" if measured else "reported"),
-        created=text,
-        notes=many(text),
-        protocol=need(each(number())),
-        dataset=fields(
-            **{name: check if name in ("name", "split") else need(check) for name, check in _DATASET.items()}
-        ),
-        detector=_DETECTOR,
-        versions=each(text),
-        timing=maybe(fields(ms_per_image=each(_rate), processor=text)),
-        coco=_COCO,
-        froc=fields(any_fracture=need(_FROC), class_aware=maybe(_FROC), lenient=need(_FROC)),
-        image_level=need(_IMAGE_LEVEL),
-        strata=need(fields(size=many(_STRATUM), site=many(_STRATUM))),
-        calibration=maybe(_CALIBRATION),
-        home=maybe(_HOME),
-        comparisons=many(_COMPARISON),
-    )
-
-
-_MEASURED, _REPORTED = _report(measured=True), _report(measured=False)
-
-
-def validate(report: Any) -> None:
-    """Check a report of this version.
+def validate(report: Any) -> Report:
+    """A report of this version, as its type.
 
     Raises:
         MetricsError: naming the first field that breaks the schema.
     """
-    each(lambda value, where: None)(report, "the file")
-    version = report.get("schema_version")
-    if version != REPORT_VERSION:
+    if isinstance(report, dict) and report.get("schema_version") != REPORT_VERSION:
+        version = report.get("schema_version")
         raise MetricsError(
             f"The metrics file has schema_version {quoted(version)}; this BoneFX reads {REPORT_VERSION}. "
             "Use the BoneFX that wrote it, or evaluate again."
         )
-    one_of("measured", "reported")(report.get("kind"), "kind")
-    (_MEASURED if report["kind"] == "measured" else _REPORTED)(report, "")
+    made = checked(_REPORT, report)
+    for path in _MEASURED if made["kind"] == "measured" else ():
+        value: Any = made
+        for key in path.split("."):
+            value = value[key]
+        if value is None:
+            raise MetricsError(f"The metrics file breaks its schema: {path} is missing.")
+    return made
+
+
+def checked(adapter: TypeAdapter[T], value: Any) -> T:
+    """A part of a metrics file, as its type.
+
+    Raises:
+        MetricsError: naming the first field that breaks the schema.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in first["loc"])
+        words = _SAID.get(first["type"]) or f"{_must(first['msg'])}, not {first['input']!r:.60}"
+        name = where.removeprefix(".") or "the file"
+        raise MetricsError(f"The metrics file breaks its schema: {name} {words}.") from None
+
+
+_SAID = {"missing": "is missing", "extra_forbidden": "is not a known field"}
+
+
+def _must(message: str) -> str:
+    """Pydantic's message as the end of a sentence."""
+    words = re.sub("^(Value error, |Input |String |List )", "", message)
+    return re.sub(" after validation, not .*", "", words.replace("should", "must", 1))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from bonefx.evaluation.report import Report, operating_point
+from bonefx.evaluation.report import Report, curve_of, operating_point
+from bonefx.evaluation.schema import DatasetRecord, Point, Rule
 
 HEADLINE_RATE = 1.0
 FIRST_SET, HOSPITALS = "pictures of the first data set", "hospital pictures"
-_FINDS = {"any_fracture": "of fractures", "class_aware": "of fractures with the right class"}
+_FINDS: dict[Rule, str] = {"any_fracture": "of fractures", "class_aware": "of fractures with the right class"}
 
 
 def headline(report: Report, other: Report | None = None) -> str:
@@ -101,19 +101,20 @@ def markdown_table(reports: Sequence[Report]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _found(report: Report, point: dict[str, Any], rule: str) -> tuple[str, str]:
+def _found(report: Report, point: Point, rule: Rule) -> tuple[str, str]:
     """Such as `41 %` and ` (34 to 48 %)`."""
     details = []
     if point["interval"]:
         low, high = point["interval"]
         details.append(f"{100 * low:.0f} to {100 * high:.0f} %")
     if not point["reached"]:
-        rates = report["froc"][rule]["curve"]["fp_per_image"]
+        curve = curve_of(report, rule)
+        rates = curve["fp_per_image"] if curve else []
         details.append(f"it makes only {rates[-1] if rates else 0:.2f}")
-    return f"{100 * point['sensitivity']:.0f} %", f" ({'; '.join(details)})" if details else ""
+    return f"{100 * (point['sensitivity'] or 0):.0f} %", f" ({'; '.join(details)})" if details else ""
 
 
-def _verdict(report: Report, other: Report, rule: str) -> str:
+def _verdict(report: Report, other: Report, rule: Rule) -> str:
     if "reported" in (report["kind"], other["kind"]):
         return "they were not measured alike, so they cannot be compared"
     if report["dataset"]["sha256"] != other["dataset"]["sha256"]:
@@ -121,15 +122,15 @@ def _verdict(report: Report, other: Report, rule: str) -> str:
     for mine, theirs in ((report, other), (other, report)):
         for comparison in mine["comparisons"]:
             if comparison["detector"] == theirs["detector"]:
-                points = comparison["froc"][rule]
-                point = next(p for p in points if p["fp_per_image"] == HEADLINE_RATE)
-                low, high = point["interval"] or (-1, 1)
+                points = comparison["froc"][rule] or []
+                point = next((p for p in points if p["fp_per_image"] == HEADLINE_RATE), None)
+                low, high = (point and point["interval"]) or (-1, 1)
                 chance = low <= 0 <= high
                 return f"the difference {'may be chance' if chance else 'is more than chance explains'}"
     return "whether the difference is chance was not measured"
 
 
-def _sensitivity(report: Report, rule: str) -> str:
+def _sensitivity(report: Report, rule: Rule) -> str:
     point = operating_point(report, HEADLINE_RATE, rule)
     if point is None or point["sensitivity"] is None:
         return "–"
@@ -143,7 +144,7 @@ def _decimal(value: float | None, interval: list[float] | None) -> str:
     return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
 
 
-def _data(dataset: dict[str, Any]) -> str:
+def _data(dataset: DatasetRecord) -> str:
     return f"{dataset['name']}, {dataset['split']}: {_count(dataset['images'])}, {_count(dataset['boxes'])}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bonefx.errors import RequestError, quoted
-from bonefx.evaluation.report import Report, operating_point, threshold_for
+from bonefx.evaluation.report import Report, curve_of, operating_point, threshold_for
 from bonefx.evaluation.summary import HOSPITALS
 from bonefx.inference import CHOICES, check_threshold
 from bonefx.results import Outcome
@@ -157,24 +157,25 @@ def _describe(report: Report, rate: float) -> dict[str, Any]:
     point = operating_point(report, rate)
     if point is not None:
         return {"fp_per_image": rate, "sensitivity": point["sensitivity"], "interval": point["interval"]}
-    curve = report["froc"]["any_fracture"]["curve"]
-    reached = [
-        sensitivity
-        for at, sensitivity in zip(curve["fp_per_image"], curve["sensitivity"], strict=True)
-        if at <= rate
-    ]
+    curve = curve_of(report)
+    corners = zip(curve["fp_per_image"], curve["sensitivity"], strict=True) if curve else ()
+    reached = [sensitivity for at, sensitivity in corners if at <= rate]
     return {"fp_per_image": rate, "sensitivity": max(reached, default=0.0), "interval": None}
 
 
 def _in_words(report: Report, rate: float, elsewhere: Report | None) -> str:
     """What the threshold of a rate finds: on hospital pictures if that is known."""
     threshold = threshold_for(report, rate)
-    curve = elsewhere and (elsewhere["froc"]["any_fracture"] or {}).get("curve")
+    curve = curve_of(elsewhere) if elsewhere else None
     if threshold is None or not curve:
         return _sensitivity_in_words(report, rate)
-    columns = (curve[name] for name in ("threshold", "sensitivity", "fp_per_image"))
+    columns = curve["threshold"], curve["sensitivity"], curve["fp_per_image"]
     found, alarms = max(
-        ((found, alarms) for at, found, alarms in zip(*columns, strict=True) if at >= threshold),
+        (
+            (found, alarms)
+            for at, found, alarms in zip(*columns, strict=True)
+            if at is not None and at >= threshold
+        ),
         default=(0.0, 0.0),
     )
     return f"finds {100 * found:.0f} % of fractures on {HOSPITALS} ({alarms:.1f} false alarms per image)"

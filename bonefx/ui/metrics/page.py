@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
 
 from bonefx.consensus import CONSENSUS
 from bonefx.evaluation import report, summary
 from bonefx.evaluation.report import Report
+from bonefx.evaluation.schema import FrocDifference, Point, Rule
 from bonefx.evaluation.summary import FIRST_SET, HEADLINE_RATE, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.results import Identity
@@ -48,7 +48,7 @@ def top_html(store: MetricsStore, shown: Shown, in_use: InUse) -> str:
     )
 
 
-def curves_html(store: MetricsStore, shown: Shown, rule: str) -> str:
+def curves_html(store: MetricsStore, shown: Shown, rule: Rule) -> str:
     """The FROC curves, one figure for each set of pictures."""
     home, away, by = shown.series(store), shown.series_away(store), shown.rule(rule)
     if not home:
@@ -84,10 +84,10 @@ def brought_html(brought: Report, against: Sequence[Series]) -> str:
     return wrap(f"<div role='status'>{said}</div><div class='figures'>{''.join(figures)}</div>")
 
 
-def _point(entry: KnownReport) -> dict[str, Any] | None:
+def _point(entry: KnownReport) -> Point | None:
     """Sensitivity at the headline's rate, by the first rule that the report has."""
     rule = next((rule for rule in RULES if entry.report["froc"][rule]), None)
-    point = rule and report.operating_point(entry.report, HEADLINE_RATE, rule)
+    point = report.operating_point(entry.report, HEADLINE_RATE, rule) if rule else None
     return point if point and point["sensitivity"] is not None else None
 
 
@@ -107,8 +107,8 @@ def _headline(shown: Shown) -> str:
     )
 
 
-def _shares(points: Sequence[dict[str, Any] | None]) -> list[str]:
-    return [f"{100 * point['sensitivity']:.0f} %" for point in points if point]
+def _shares(points: Sequence[Point | None]) -> list[str]:
+    return [f"{100 * (point['sensitivity'] or 0):.0f} %" for point in points if point]
 
 
 def _large_figures(title: str, entries: Mapping[str, KnownReport]) -> str:
@@ -182,9 +182,9 @@ def _warnings(shown: Shown) -> list[str]:
     return []
 
 
-def _difference_in_words(name: str, points: Sequence[dict[str, Any]]) -> str:
+def _difference_in_words(name: str, points: Sequence[FrocDifference]) -> str:
     point = next(point for point in points if point["fp_per_image"] == HEADLINE_RATE)
-    if not point["interval"]:
+    if point["difference"] is None or not point["interval"]:
         return f"Against {name}: the data set has no fracture."
     low, high = (round(100 * limit) for limit in point["interval"])
     points_more = round(100 * point["difference"])

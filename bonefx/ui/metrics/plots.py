@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from bonefx.evaluation.report import Report
+from bonefx.evaluation.report import Report, curve_of
+from bonefx.evaluation.schema import CalibrationRecord, ClassFigures, Curve, Froc, FrocDifference, Rule
 from bonefx.labels import CLASSES
 from bonefx.looks import Look
 from bonefx.ui.metrics.axes import Axes, Axis, legend, nice_steps
@@ -32,7 +32,7 @@ _LOWEST, _HIGHEST = min(RATES), max(RATES)
 
 
 def froc(
-    series: Sequence[Series], rule: str, beside: Sequence[Series] = (), *, key: str = "froc", where: str = ""
+    series: Sequence[Series], rule: Rule, beside: Sequence[Series] = (), *, key: str = "froc", where: str = ""
 ) -> str:
     """Sensitivity against false positives per image; empty where no report has a curve by the rule.
 
@@ -43,22 +43,23 @@ def froc(
         key: makes the figure's ids, one a page.
         where: on which pictures, for the title.
     """
-    drawn = [each for each in series if _has_curve(each, rule)]
+    drawn = [each for each in series if curve_of(each.report, rule)]
     if not drawn:
         return ""
-    figures = [each.report["froc"][rule] for each in drawn]
-    limits = [share for figure in figures for share in _limits_of(figure)]
-    scaled = [each.report["froc"][rule] for each in (*drawn, *beside) if _has_curve(each, rule)]
+    figures = _figures_with_a_curve(drawn, rule)
+    limits = [share for figure, _ in figures for share in _limits_of(figure)]
     steps = nice_steps(
-        share for figure in scaled for share in (*figure["curve"]["sensitivity"], *_limits_of(figure))
+        share
+        for figure, curve in _figures_with_a_curve((*drawn, *beside), rule)
+        for share in (*curve["sensitivity"], *_limits_of(figure))
     )
     ticks = tuple((step, f"{100 * step:.0f} %") for step in steps)
     axes = Axes(_rate_axis(), Axis(0, steps[-1], ticks, "Fractures found"))
-    for each, figure in zip(drawn, figures, strict=True):
+    for each, (figure, _) in zip(drawn, figures, strict=True):
         if band := figure["band"]:
             axes.band(each.look, band["fp_per_image"], band["low"], band["high"])
-    for each, figure in zip(drawn, figures, strict=True):
-        _draw_curve(axes, each.look, figure)
+    for each, (figure, curve) in zip(drawn, figures, strict=True):
+        _draw_curve(axes, each.look, figure, curve)
 
     words = [
         "Higher up is better. For each number of false alarms per image, counted over all images, the curve "
@@ -68,10 +69,12 @@ def froc(
     ]
     if limits:
         words.append("Shaded bands are 95 % intervals, from resampled images.")
-    if any(not point["reached"] for figure in figures for point in figure["points"]):
+    if any(not point["reached"] for figure, _ in figures for point in figure["points"]):
         words.append("A dotted line with hollow marks goes on where a curve has ended: no more detections.")
     words += [f"{each.name} has no curve by this rule." for each in series if each not in drawn]
-    rows = [(name, *(_point(figure, rate) for figure in figures)) for rate, name in RATES.items()]
+    rows = [
+        (name, *(_point(figure, curve, rate) for figure, curve in figures)) for rate, name in RATES.items()
+    ]
     return _figure(
         key,
         f"Fractures found, against false alarms{f', {where}' if where else ''} (FROC)",
@@ -86,7 +89,7 @@ def froc(
 
 
 def difference(
-    first: Series, second: Series, points: Sequence[dict[str, Any]], rule: str, key: str = "difference"
+    first: Series, second: Series, points: Sequence[FrocDifference], rule: Rule, key: str = "difference"
 ) -> str:
     """How much more `first` finds than `second`.
 
@@ -95,17 +98,20 @@ def difference(
         rule: what counts as a hit.
         key: makes the figure's ids, one a page.
     """
-    defined = [point for point in points if point["interval"]]
-    steps = nice_steps(abs(limit) for point in defined for limit in point["interval"])
+    defined = [
+        (point["fp_per_image"], point["difference"], point["interval"])
+        for point in points
+        if point["interval"] and point["difference"] is not None
+    ]
+    steps = nice_steps(abs(limit) for _, _, interval in defined for limit in interval)
     ticks = tuple((step, _signed(step)) for step in (*(-step for step in steps[:0:-1]), *steps))
     axes = Axes(_rate_axis(), Axis(-steps[-1], steps[-1], ticks, "Difference, percentage points"), inset=True)
     axes.level(0)
     sure: dict[str, list[str]] = {}  # by who finds more
-    for point in defined:
-        rate, (low, high) = point["fp_per_image"], point["interval"]
-        better = first if point["difference"] >= 0 else second
+    for rate, more, (low, high) in defined:
+        better = first if more >= 0 else second
         axes.span(better.look, rate, low, high)
-        axes.mark(better.look, rate, point["difference"], hollow=low <= 0 <= high)
+        axes.mark(better.look, rate, more, hollow=low <= 0 <= high)
         if not low <= 0 <= high:
             sure.setdefault(better.name, []).append(RATES.get(rate, f"{rate:g}"))
     claims = [f"{name} finds more than chance explains at {_listed(at)}" for name, at in sure.items()]
@@ -177,14 +183,13 @@ def per_class(series: Sequence[Series]) -> str:
 
 def precision_recall(series: Sequence[Series]) -> str:
     """Precision against recall at IoU 0.5, the mean of the classes; empty where no report has it."""
-    drawn = [each for each in series if each.report["coco"]["precision_recall"]]
+    drawn = [(each, made) for each in series if (made := each.report["coco"]["precision_recall"])]
     if not drawn:
         return ""
     ticks = tuple((i / 5, f"{20 * i} %") for i in range(6))
     axes = Axes(Axis(0, 1, ticks, "Recall"), Axis(0, 1, ticks, "Precision"))
     curves = []
-    for each in drawn:
-        figures = each.report["coco"]["precision_recall"]
+    for each, figures in drawn:
         pairs = zip(figures["recall"], figures["precision"], strict=True)
         curves.append([(recall, precision) for recall, precision in pairs if precision is not None])
         axes.line(each.look, curves[-1])
@@ -192,14 +197,18 @@ def precision_recall(series: Sequence[Series]) -> str:
     return _figure(
         "pr",
         "Precision against recall",
-        legend(((each.look, each.name) for each in drawn), marks=False) + axes.html(_ids("pr")),
+        legend(((each.look, each.name) for each, _ in drawn), marks=False) + axes.html(_ids("pr")),
         [
             "Further up and to the right is better. The more of the fractures a model is made to find, the "
             "smaller the share of its detections that are right: class right, IoU at least 0.5, mean of the "
             "classes.",
-            *(f"{each.name} has no such curve." for each in series if each not in drawn),
+            *(
+                f"{each.name} has no such curve."
+                for each in series
+                if not each.report["coco"]["precision_recall"]
+            ),
         ],
-        table("Precision at IoU 0.5", ("Recall", *(each.name for each in drawn)), rows),
+        table("Precision at IoU 0.5", ("Recall", *(each.name for each, _ in drawn)), rows),
     )
 
 
@@ -211,16 +220,16 @@ def reliability(series: Sequence[Series], key: str = "reliability", where: str =
         key: makes the figure's ids, one a page.
         where: on which pictures, for the title.
     """
-    drawn = [each for each in series if each.report["calibration"]]
+    drawn = [(each, made) for each in series if (made := each.report["calibration"])]
     if not drawn:
         return ""
     ticks = ((0.0, "none"), *((i / 5, f"{2 * i} in 10") for i in range(1, 5)), (1.0, "all"))
     axes = Axes(Axis(0, 1, ticks, "Of marks with such a score, expected"), Axis(0, 1, ticks, "Found to be"))
     axes.line(EXACT, [(0, 0), (1, 1)])
     rows: dict[str, list[str]] = {}
-    for number, each in enumerate(drawn):
-        bins = each.report["calibration"]["bins"]
-        columns = zip(*(bins[name] for name in ("low", "high", "probability", "share", "n")), strict=True)
+    for number, (each, made) in enumerate(drawn):
+        bins = made["bins"]
+        columns = zip(bins["low"], bins["high"], bins["probability"], bins["share"], bins["n"], strict=True)
         points = [(low, high, expected, share, n) for low, high, expected, share, n in columns if n]
         axes.line(each.look, [(expected, share) for _, _, expected, share, _ in points])
         for low, high, expected, share, n in points:
@@ -230,15 +239,15 @@ def reliability(series: Sequence[Series], key: str = "reliability", where: str =
     return _figure(
         key,
         f"What a score is worth{f', {where}' if where else ''}",
-        legend((each.look, each.name) for each in drawn) + axes.html(_ids(key)),
+        legend((each.look, each.name) for each, _ in drawn) + axes.html(_ids(key)),
         [
             "On the straight line a calibrated score means what it says: of the marks that promise 6 in 10, "
             f"6 in 10 lie on a fracture. A mark is hollow where fewer than {_FEW} marks have such a score.",
-            *(_error_in_words(each) for each in drawn),
+            *(_error_in_words(each.name, made) for each, made in drawn),
         ],
         table(
             "Share of marks that lie on a fracture",
-            ("Expected", *(each.name for each in drawn)),
+            ("Expected", *(each.name for each, _ in drawn)),
             [
                 (name, *cells)
                 for name, cells in sorted(rows.items(), key=lambda row: float(row[0].split()[0]))
@@ -247,22 +256,22 @@ def reliability(series: Sequence[Series], key: str = "reliability", where: str =
     )
 
 
-def _error_in_words(each: Series) -> str:
-    made = each.report["calibration"]
-    if made["ece"] is None:
+def _error_in_words(name: str, made: CalibrationRecord) -> str:
+    if made["ece"] is None or made["ece_interval"] is None:
         return ""
     low, high = made["ece_interval"]
     return (
-        f"{each.name} is off by {100 * made['ece']:.1f} percentage points on the average of all marks "
+        f"{name} is off by {100 * made['ece']:.1f} percentage points on the average of all marks "
         f"({100 * low:.1f} to {100 * high:.1f})."
     )
 
 
-def _has_curve(series: Series, rule: str) -> bool:
-    return bool((series.report["froc"][rule] or {}).get("curve"))
+def _figures_with_a_curve(series: Sequence[Series], rule: Rule) -> list[tuple[Froc, Curve]]:
+    figures = [each.report["froc"][rule] for each in series]
+    return [(figure, curve) for figure in figures if figure and (curve := figure["curve"])]
 
 
-def _limits_of(figure: dict[str, Any]) -> Sequence[float]:
+def _limits_of(figure: Froc) -> Sequence[float]:
     return figure["band"]["high"] if figure["band"] else ()
 
 
@@ -270,9 +279,9 @@ def _rate_axis() -> Axis:
     return Axis(_LOWEST, _HIGHEST, tuple(RATES.items()), "False alarms per image", log=True)
 
 
-def _draw_curve(axes: Axes, look: Look, figure: dict[str, Any]) -> None:
+def _draw_curve(axes: Axes, look: Look, figure: Froc, curve: Curve) -> None:
     """The steps of a FROC curve from the first to the last operating point, and these points."""
-    corners = list(zip(figure["curve"]["fp_per_image"], figure["curve"]["sensitivity"], strict=True))
+    corners = list(zip(curve["fp_per_image"], curve["sensitivity"], strict=True))
     steps = [(_LOWEST, max((sensitivity for rate, sensitivity in corners if rate <= _LOWEST), default=0.0))]
     for rate, sensitivity in corners:
         if _LOWEST < rate <= _HIGHEST:
@@ -289,7 +298,7 @@ def _draw_curve(axes: Axes, look: Look, figure: dict[str, Any]) -> None:
             axes.mark(look, point["fp_per_image"], point["sensitivity"], hollow=not point["reached"])
 
 
-def _point(figure: dict[str, Any], rate: float) -> str:
+def _point(figure: Froc, curve: Curve, rate: float) -> str:
     """An operating point in a cell of a table."""
     point = next((point for point in figure["points"] if point["fp_per_image"] == rate), None)
     if point is None:
@@ -300,17 +309,17 @@ def _point(figure: dict[str, Any], rate: float) -> str:
     if point["threshold"] is not None:
         lines.append(f"score from {point['threshold']:.3f}")
     if not point["reached"]:
-        end = figure["curve"]["fp_per_image"][-1:] or [0.0]
+        end = curve["fp_per_image"][-1:] or [0.0]
         lines.append(f"curve ends at {end[0]:.2f}")
     return "\n".join(lines)
 
 
-def _of_class(report: Report, label: str) -> dict[str, Any]:
+def _of_class(report: Report, label: str) -> ClassFigures:
     rows = (row for row in report["coco"]["per_class"] if row["label"] == label)
-    return next(rows, {"boxes": None, "ap": None, "ap50": None, "ar_100": None})
+    return next(rows, ClassFigures(label=label, boxes=None, ap=None, ap50=None, ar_100=None))
 
 
-def _boxes(rows: Sequence[dict[str, Any]]) -> str:
+def _boxes(rows: Sequence[ClassFigures]) -> str:
     """How many boxes a class has; reports on different data differ."""
     counts = sorted({row["boxes"] for row in rows if row["boxes"] is not None})
     if not counts:

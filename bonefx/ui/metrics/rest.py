@@ -8,6 +8,7 @@ from html import escape
 from itertools import combinations
 
 from bonefx.evaluation import report, summary
+from bonefx.evaluation.schema import Rule
 from bonefx.evaluation.summary import FIRST_SET, HOSPITALS
 from bonefx.inference import CHOICES
 from bonefx.settings import NOTICE
@@ -17,7 +18,7 @@ from bonefx.ui.metrics.store import ELSEWHERE, MetricsStore
 from bonefx.ui.metrics.tables import REPORT_KINDS, Series, text
 
 
-def rest_html(store: MetricsStore, shown: Shown, rule: str) -> str:
+def rest_html(store: MetricsStore, shown: Shown, rule: Rule) -> str:
     """All else, each part folded until somebody opens it."""
     home = shown.series(store)
     if not home:
@@ -48,7 +49,7 @@ def _reliability(store: MetricsStore, shown: Shown) -> str:
     return f"<div class='figures'>{home}{away}</div>" if home or away else ""
 
 
-def _differences(series: Sequence[Series], rule: str) -> Iterator[str]:
+def _differences(series: Sequence[Series], rule: Rule) -> Iterator[str]:
     """A figure for each two that were compared on the same resamples."""
     for first, second in combinations(series, 2):
         points = compared(first, second, rule)

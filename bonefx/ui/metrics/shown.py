@@ -6,9 +6,9 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from bonefx.evaluation.report import Report
+from bonefx.evaluation.schema import FrocDifference, Rule
 from bonefx.inference import CHOICES
 from bonefx.looks import BROUGHT
 from bonefx.ui.metrics.store import KnownReport, MetricsStore
@@ -44,7 +44,7 @@ class Shown:
         """The same on hospital pictures."""
         return [_series(store, entry) for entry in self.away.values()]
 
-    def rule(self, wanted: str) -> str:
+    def rule(self, wanted: Rule) -> Rule:
         """The wanted rule of what counts as a hit, or where nobody has figures by it, another."""
         reports = [entry.report for entry in self.home.values()]
         return next((key for key in (wanted, *RULES) if any(r["froc"][key] for r in reports)), wanted)
@@ -55,7 +55,7 @@ def brought_series(brought: Report) -> Series:
     return Series(brought["detector"]["name"], brought, BROUGHT, "scored here")
 
 
-def compared(first: Series, second: Series, rule: str) -> list[dict[str, Any]] | None:
+def compared(first: Series, second: Series, rule: Rule) -> list[FrocDifference] | None:
     """The points of the comparison of two on the same resamples; None where nobody made it."""
     for comparison in first.report["comparisons"]:
         if comparison["detector"] == second.report["detector"]:

@@ -12,6 +12,7 @@ import gradio as gr
 
 from bonefx.errors import BoneFXError
 from bonefx.evaluation.report import Report
+from bonefx.evaluation.schema import Rule
 from bonefx.evaluation.store import Store, read_ground_truth
 from bonefx.labels import CLASSES
 from bonefx.ui.metrics.brought import MAX_BYTES, image_list, score_file
@@ -73,7 +74,7 @@ def build_metrics_tab(store: MetricsStore, tab: gr.Tab, in_use: Callable[[], InU
     drawn = gr.State("")
     timer = gr.Timer(_TICK_SECONDS, active=False)
 
-    def look(which: str, rule: str, brought: Report | None, drawn: str) -> list[Any]:
+    def look(which: str, rule: Rule, brought: Report | None, drawn: str) -> list[Any]:
         home = store.current() if which == NEWEST else store.packaged(which)
         shown = Shown.of(store, home, brought)
         said = top_html(store, shown, in_use())

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from bonefx.evaluation.report import Report, operating_point
+from bonefx.evaluation.schema import ImageLevel, Point, Rule, Stratum, StratumPoint
 from bonefx.evaluation.summary import HEADLINE_RATE
 from bonefx.looks import Look
 from bonefx.ui.viewer.panes import RATES
 
-RULES = {"any_fracture": "Any fracture", "class_aware": "Right class", "lenient": "Roughly in place"}
+RULES: dict[Rule, str] = {
+    "any_fracture": "Any fracture",
+    "class_aware": "Right class",
+    "lenient": "Roughly in place",
+}
 """What counts as a hit, for the names of `bonefx.evaluation.froc.RULES`."""
 
 REPORT_KINDS = {
@@ -32,6 +37,9 @@ _COCO = {
     "ar_10": "Recall with 10 detections",
     "ar_100": "Recall with 100 detections",
 }
+
+
+_MemberFact = Literal["file", "sha256", "source", "repo", "revision", "nms"]
 
 
 @dataclass(frozen=True)
@@ -108,12 +116,14 @@ def summary_table(series: Sequence[Series]) -> str:
     for rule, name in RULES.items():
         points = [operating_point(report, HEADLINE_RATE, rule) for report in reports]
         label = f"Sensitivity at {HEADLINE_RATE:g} false alarm per image\n{name.lower()}"
-        rows.append((label, *(_found(point) for point in points)))
-    levels = [report["image_level"] or {"auc": None, "auc_interval": None} for report in reports]
+        rows.append((label, *(_found(point, point and point["lesions"]) for point in points)))
+    levels = [report["image_level"] for report in reports]
     label = "Area under the ROC curve\nis there a fracture in the image at all?"
-    rows.append((label, *(decimal(level["auc"], level["auc_interval"]) for level in levels)))
-    for key, name in _COCO.items():
-        rows.append((name, *(decimal(report["coco"][key]) for report in reports)))
+    rows.append(
+        (label, *(decimal(level and level["auc"], level and level["auc_interval"]) for level in levels))
+    )
+    figures: list[Mapping[str, Any]] = [report["coco"] for report in reports]
+    rows += [(name, *(decimal(coco[key]) for coco in figures)) for key, name in _COCO.items()]
     rows.append(("Time per image", *map(_timing, reports)))
     return table(
         "With 95 % intervals, where they are known", ("Figure", *(each.name for each in series)), rows
@@ -122,26 +132,16 @@ def summary_table(series: Sequence[Series]) -> str:
 
 def image_level(series: Sequence[Series]) -> str:
     """Whether there is a fracture in the image at all, at each operating point; empty where nobody knows."""
-    known = [each for each in series if each.report["image_level"]]
+    known = [(each.name, level) for each in series if (level := each.report["image_level"])]
     if not known:
         return ""
-    points = [
-        {point["fp_per_image"]: point for point in each.report["image_level"]["points"]} for each in known
-    ]
-    figures = ("sensitivity", "specificity")
     rows = [
-        (
-            name,
-            *(
-                percentage(at[rate][figure], at[rate][f"{figure}_interval"]) if rate in at else "–"
-                for at in points
-                for figure in figures
-            ),
-        )
+        (name, *(cell for _, level in known for cell in _image_point(level, rate)))
         for rate, name in RATES.items()
     ]
-    head = ("False alarms per image", *(f"{each.name}: {figure}" for each in known for figure in figures))
-    level = known[0].report["image_level"]
+    figures = ("sensitivity", "specificity")
+    head = ("False alarms per image", *(f"{name}: {figure}" for name, _ in known for figure in figures))
+    _, level = known[0]
     caption = (
         f"An image is called positive when it has a detection at the operating point's threshold. "
         f"{count(level['positive'])} images have a fracture, {count(level['negative'])} have none. With 95 % "
@@ -150,24 +150,37 @@ def image_level(series: Sequence[Series]) -> str:
     return table(caption, head, rows)
 
 
+def _image_point(level: ImageLevel, rate: float) -> tuple[str, str]:
+    """Sensitivity and specificity at a rate, as cells."""
+    point = next((point for point in level["points"] if point["fp_per_image"] == rate), None)
+    if point is None:
+        return "–", "–"
+    return (
+        percentage(point["sensitivity"], point["sensitivity_interval"]),
+        percentage(point["specificity"], point["specificity_interval"]),
+    )
+
+
 def strata(series: Sequence[Series]) -> str:
     """What is found of small and large fractures and at each site; empty where nobody measured it."""
-    known = [each for each in series if each.report["strata"]]
+    known = [(each.name, made) for each in series if (made := each.report["strata"])]
+    kinds = (
+        ("of the image", [made["size"] for _, made in known]),
+        ("site", [made["site"] for _, made in known]),
+    )
     rows = []
-    for kind in ("size", "site"):
-        names = dict.fromkeys(part["name"] for each in known for part in each.report["strata"][kind])
-        for name in names:
-            cells = []
-            for each in known:
-                parts = each.report["strata"][kind]
-                nothing: dict[str, Any] = {"lesions": 0, "points": []}
-                part = next((part for part in parts if part["name"] == name), nothing)
-                points = (p for p in part["points"] if p["fp_per_image"] == HEADLINE_RATE)
-                point = next(points, None)
-                cells.append(_found(point and {**point, "lesions": part["lesions"]}))
-            rows.append((f"{name}\n{'of the image' if kind == 'size' else 'site'}", *cells))
+    for words, columns in kinds:
+        names = dict.fromkeys(part["name"] for parts in columns for part in parts)
+        rows += [(f"{name}\n{words}", *(_found_of(parts, name) for parts in columns)) for name in names]
     caption = f"Found at {HEADLINE_RATE:g} false alarm per image, whatever the class, with 95 % intervals"
-    return table(caption, ("Fractures", *(each.name for each in known)), rows) if known else ""
+    return table(caption, ("Fractures", *(name for name, _ in known)), rows) if known else ""
+
+
+def _found_of(parts: Sequence[Stratum], name: str) -> str:
+    """What is found of one kind of lesion, as a cell."""
+    part = next((part for part in parts if part["name"] == name), None)
+    point = next((p for p in part["points"] if p["fp_per_image"] == HEADLINE_RATE), None) if part else None
+    return _found(point, part["lesions"] if part else 0)
 
 
 def provenance(series: Sequence[Series]) -> str:
@@ -182,14 +195,14 @@ def _facts(series: Series) -> dict[str, str]:
     dataset, members, timing = report["dataset"], report["detector"]["members"], report["timing"]
     protocol = report["protocol"] or {}
 
-    def of_members(*keys: str, short: int | None = None) -> str:
+    def of_members(*keys: _MemberFact, short: int | None = None) -> str:
         facts = [
             " ".join(str(member[key])[:short] for key in keys if member[key] is not None)
             for member in members
         ]
         return "\n".join(filter(None, facts)) or "not stated"
 
-    runtimes = [" ".join(member["runtime"].values()) for member in members if member["runtime"]]
+    runtimes = [" ".join(map(str, member["runtime"].values())) for member in members if member["runtime"]]
     pixels = [f"{member['image_size']} px" for member in members if member["image_size"]]
     return {
         "Kind": REPORT_KINDS[report["kind"]],
@@ -218,10 +231,11 @@ def _words(key: str) -> str:
     return key.replace("_", " ").replace("iou", "IoU").replace("nms", "NMS")
 
 
-def _found(point: dict[str, Any] | None) -> str:
+def _found(point: Point | StratumPoint | None, lesions: int | None) -> str:
+    """The share of the lesions that is found, and how many these are, as a cell."""
     if point is None:
         return "–"
-    hits = "" if point["n"] is None else f"\n{point['n']} of {point['lesions']}"
+    hits = "" if point["n"] is None else f"\n{point['n']} of {lesions}"
     return percentage(point["sensitivity"], point["interval"]) + hits
 
 

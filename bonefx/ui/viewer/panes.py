@@ -107,10 +107,10 @@ def _pane(outcome: Outcome | None, model_id: str, report_for: ReportFor) -> dict
 
 def _share(report: Report | None) -> tuple[float, float] | None:
     """Slope and offset of what a score means; None where nobody has measured that."""
-    made = report and report.get("calibration")
+    made = report["calibration"] if report else None
     if not made:
         return None
-    if made["slope"] is None:  # scores that are made of shares
+    if made["slope"] is None or made["offset"] is None:  # scores that are made of shares
         return 1.0, 0.0
     return made["slope"], made["offset"]
 
@@ -128,7 +128,7 @@ def _operating(session: Session, report_for: ReportFor, elsewhere_for: ReportFor
     own = session.example is None
     elsewhere = {outcome.model: elsewhere_for(outcome) for outcome in outcomes if own}
     measured = [elsewhere.get(model_id) or report for model_id, report in known.items()]
-    images = sorted({report["dataset"]["images"] for report in measured})
+    images = sorted({report["dataset"]["images"] or 0 for report in measured})
     return {
         "points": viewer_points(known, elsewhere),
         "selected": list(RATES).index(DEFAULT_RATE),

@@ -129,10 +129,10 @@ def test_a_hub_that_falls_silent_leaves_the_copy_of_this_machine(hub, folder, se
     ("content", "reason"),
     [
         (b"half a fi", "is not JSON"),
-        (b"[]", "must be an object"),
+        (b"[]", "must be a valid dictionary"),
         (b'{"schema_version": 99}', "schema_version 99"),  # of a later BoneFX
         (published(kind="guessed")["metrics_yolo.json"], "kind must be"),
-        (published(created=10**400)["metrics_yolo.json"], "created must be a text"),
+        (published(created=10**400)["metrics_yolo.json"], "created must be a valid string"),
         (b'{"version": 3, "metrics": {"AP50": ' + b"9" * 400 + b"}}", "metrics.AP50 must be"),
         (published()["metrics_frcnn.json"], "it is about Faster R-CNN, not about YOLO"),  # names exchanged
     ],
