@@ -111,11 +111,11 @@ def test_what_is_no_metrics_file(text, message):
 def test_numbers_that_are_none_to_compute_with(measured, value):
     changed = json.loads(json.dumps(measured))
     changed["froc"]["any_fracture"]["points"][0]["fp_per_image"] = value
-    with pytest.raises(MetricsError, match=r"points\[0\]\.fp_per_image must be (a (valid|finite) number|less than)"):
+    with pytest.raises(MetricsError, match=r"points\[0\]\.fp_per_image must be (a|less)"):
         report.loads(json.dumps(changed))
     changed = json.loads(json.dumps(measured))
     changed["image_level"]["positive"] = value
-    with pytest.raises(MetricsError, match=r"image_level\.positive must be (a valid integer|less than|greater than)"):
+    with pytest.raises(MetricsError, match=r"image_level\.positive must be (a|less|greater)"):
         report.loads(json.dumps(changed))
 
 
