@@ -77,6 +77,16 @@ def test_a_module_imports_only_from_its_own_row_and_the_rows_above(path):
         assert row(other) <= row(name), f"{name} imports {other}"
 
 
+def test_no_function_is_longer_than_60_lines():
+    long = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60
+    ]
+    assert long == []
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [

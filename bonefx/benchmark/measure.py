@@ -80,14 +80,7 @@ def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
         environments = {side: environment(side, folder / "weights", folder / "cache") for side in SIDES}
         phantoms = [str(path) for path in pictures.phantoms()]
         files = phantoms[:: -(-len(phantoms) // plan.images)]  # from all over the list: shapes differ
-        if plan.full_size:
-            tell("making weights")
-            with Worker("ours", environments["ours"]) as worker:
-                worker.ask("write_weights", folder=str(folder / "weights"))
-        tell("converting")
-        with Worker("ours", environments["ours"]) as worker:
-            worker.ask("first", models=plan.models, file=files[0])
-            conversion = worker.ask("prepare", models=plan.models)["seconds"]
+        conversion = _converted(plan, environments["ours"], folder, files[0], tell)
         first = _first(plan, environments, files[0], tell)
         with (
             Worker("reference", environments["reference"]) as reference,
@@ -113,21 +106,29 @@ def measure(plan: Plan, command: str, tell: Tell) -> dict[str, Any]:
         "full_size": plan.full_size,
         "rounds": plan.rounds,
         "images": len(files),
-        "models": [
-            {
-                "id": model_id,
-                "name": MODELS[model_id].name,
-                **settled["ours"]["models"][model_id],
-                **_compared(turns[model_id]),
-            }
-            for model_id in plan.models
-        ],
+        "models": [_figures_of(each, settled["ours"]["models"][each], turns[each]) for each in plan.models],
         "shapes": shapes,
         "memory": memory,
         "start": {"first": first, "conversion": round(conversion, 1), **waits},
         "lengths": lengths,
         "boxes": boxes,
     }
+
+
+def _converted(plan: Plan, environment: dict[str, str], folder: Path, file: str, tell: Tell) -> float:
+    """Have the graphs made, of weights that are made first where they must be large; the seconds it took."""
+    if plan.full_size:
+        tell("making weights")
+        with Worker("ours", environment) as worker:
+            worker.ask("write_weights", folder=str(folder / "weights"))
+    tell("converting")
+    with Worker("ours", environment) as worker:
+        worker.ask("first", models=plan.models, file=file)
+        return worker.ask("prepare", models=plan.models)["seconds"]
+
+
+def _figures_of(model_id: str, settled: dict[str, Any], turns: Any) -> dict[str, Any]:
+    return {"id": model_id, "name": MODELS[model_id].name, **settled, **_compared(turns)}
 
 
 def _first(plan: Plan, environments: dict[str, dict[str, str]], file: str, tell: Tell) -> dict[str, Any]:

@@ -6,7 +6,7 @@ axis, leaves the fragment closed: what was beyond folds into the fracture surfac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +119,63 @@ def _cuts(
     return [first, lambda u, v: first(u, v) + gap]
 
 
+@dataclass(frozen=True, eq=False)
+class _Cuts:
+    """The surfaces that a bone is cut along, in the frame of its axes about the fracture's middle.
+
+    Attributes:
+        surfaces: one or two heights over the cross-section, proximal first.
+        radius: of the bone there, mm.
+        finest: the longest edge of a triangle at a cut, mm.
+    """
+
+    surfaces: list[Callable]
+    radius: float
+    finest: float
+
+    def heights(self, at: np.ndarray) -> np.ndarray:
+        """How far points lie beyond each cut."""
+        return np.stack([at[..., 2] - cut(at[..., 0], at[..., 1]) for cut in self.surfaces])
+
+    def near(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Which edges of triangles are too long for a cut that they touch."""
+        result = np.zeros(len(start), bool)
+        step = start - end
+        long = np.maximum.reduce(np.einsum("ijk,ijk->ij", step, step), axis=1) > self.finest**2
+        close = np.flatnonzero(long & (np.abs(start[:, 0, 2]) < 6 * self.radius))
+        below, above = self.heights(start[close]), self.heights(end[close])
+        touched = (below * above < 0) | (np.minimum(np.abs(below), np.abs(above)) < 0.8)
+        result[close] = touched.any(axis=(0, 2))
+        return result
+
+
+def _between(points: np.ndarray, low: Callable | None, high: Callable | None) -> np.ndarray:
+    """The fragment between two cuts: what lies beyond is moved onto them."""
+    piece = points.copy()
+    if high is not None:
+        piece[..., 2] = np.minimum(piece[..., 2], high(piece[..., 0], piece[..., 1]))
+    if low is not None:
+        piece[..., 2] = np.maximum(piece[..., 2], low(piece[..., 0], piece[..., 1]))
+    return piece
+
+
+def _loose_fragments(
+    middle: np.ndarray, radius: float, shift: np.ndarray, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """The two halves of what lies between the cuts of a comminuted fracture, each gone its own way."""
+    split = _roughness(radius, 0.08 * radius, rng)
+    across = rng.uniform(-0.2, 0.2) * radius
+    for side in (np.minimum, np.maximum):
+        part = middle.copy()
+        part[..., 1] = side(part[..., 1], across + split(part[..., 0], part[..., 2]))
+        loose = Motion(
+            _rotation(rng.normal(size=3), rng.uniform(0.03, 0.25)),
+            np.zeros(3),
+            0.5 * shift + rng.normal(size=3) * radius * rng.uniform(0.06, 0.2),
+        )
+        yield loose(part)
+
+
 def break_bone(
     bone: Bone,
     placed: tuple[np.ndarray, np.ndarray],
@@ -140,84 +197,51 @@ def break_bone(
             slope and shift across the rays and not along them.
         rng: source of every choice.
     """
-    axes = bone.axes
-    points = (bone.surfaces - bone.origin) @ axes.T
-    outer = points[:, 0]
-    middle = rng.uniform(*site.between) * bone.length
-    slab = outer[np.abs(outer[:, 2] - middle) < max(2.5, 0.02 * bone.length)]
-    centre = np.array([*slab[:, :2].mean(axis=0), middle])
-    radius = float(np.linalg.norm(slab - centre, axis=1).mean())
-    points = points - centre
+    points = (bone.surfaces - bone.origin) @ bone.axes.T
+    centre, radius = _middle(points[:, 0], bone.length, site, rng)
     gap = rng.uniform(0.45, 0.8) if kind == "hairline" else rng.uniform(0.6, 1.5)
     gap *= np.clip(radius / 8, 0.6, 1.3)
-    rays = axes @ (placed[0].T @ towards)
+    rays = bone.axes @ (placed[0].T @ towards)
     across = float(np.arctan2(rays[0], -rays[1]))
     steep = 1.0 if site.kinds == SHAFT else 0.5
-    cuts = _cuts(kind, radius, gap, steep, across, rng)
+    cuts = _Cuts(_cuts(kind, radius, gap, steep, across, rng), radius, max(0.45, radius / 16))
+    points, faces = mesh.refine(points - centre, bone.faces, cuts.near)
+    rims = np.abs(cuts.heights(points[:, 0])) < 0.8
 
-    finest = max(0.45, radius / 16)
-
-    def heights(at):
-        return np.stack([at[..., 2] - cut(at[..., 0], at[..., 1]) for cut in cuts])
-
-    def near(start, end):
-        result = np.zeros(len(start), bool)
-        step = start - end
-        long = np.maximum.reduce(np.einsum("ijk,ijk->ij", step, step), axis=1) > finest**2
-        close = np.flatnonzero(long & (np.abs(start[:, 0, 2]) < 6 * radius))
-        below, above = heights(start[close]), heights(end[close])
-        touched = (below * above < 0) | (np.minimum(np.abs(below), np.abs(above)) < 0.8)
-        result[close] = touched.any(axis=(0, 2))
-        return result
-
-    points, faces = mesh.refine(points, bone.faces, near)
-    rims = np.abs(heights(points[:, 0])) < 0.8
-
-    def kept(low: Callable | None, high: Callable | None) -> np.ndarray:
-        piece = points.copy()
-        if high is not None:
-            piece[..., 2] = np.minimum(piece[..., 2], high(piece[..., 0], piece[..., 1]))
-        if low is not None:
-            piece[..., 2] = np.maximum(piece[..., 2], low(piece[..., 0], piece[..., 1]))
-        return piece
-
-    motion = _motion(kind, displaced, radius, site, bone.length - middle, across, rng)
+    motion = _motion(kind, displaced, radius, site, bone.length - centre[2], across, rng)
     still = Motion(np.eye(3), np.zeros(3), np.zeros(3))
-    proximal, distal = kept(None, cuts[0]), kept(cuts[-1], None)
+    first, last = cuts.surfaces[0], cuts.surfaces[-1]
+    proximal, distal = _between(points, None, first), _between(points, last, None)
     moves = (motion, still) if site.proximal_moves else (still, motion)
     pieces = [moves[0](proximal), moves[1](distal)]
-    edges = [moves[0](proximal[rims[0], 0]), moves[1](distal[rims[-1], 0])]
+    edges = [pieces[0][rims[0], 0], pieces[1][rims[-1], 0]]
     if kind == "comminuted":
-        between = kept(cuts[0], cuts[1])
-        split = _roughness(radius, 0.08 * radius, rng)
-        across = rng.uniform(-0.2, 0.2) * radius
-        for side in (np.minimum, np.maximum):
-            part = between.copy()
-            part[..., 1] = side(part[..., 1], across + split(part[..., 0], part[..., 2]))
-            loose = Motion(
-                _rotation(rng.normal(size=3), rng.uniform(0.03, 0.25)),
-                np.zeros(3),
-                0.5 * motion.shift + rng.normal(size=3) * radius * rng.uniform(0.06, 0.2),
-            )
-            pieces.append(loose(part))
-            edges.append(loose(part[rims.any(axis=0), 0]))
+        loose = list(_loose_fragments(_between(points, first, last), radius, motion.shift, rng))
+        pieces += loose
+        edges += [piece[rims.any(axis=0), 0] for piece in loose]
 
     rotation, place = placed
-    back = axes @ rotation.T
+    back = bone.axes @ rotation.T
 
     def to_body(at):
         return (at + centre) @ back + bone.origin @ rotation.T + place
 
-    centre_in_body = to_body(np.zeros(3))
-    in_body = Motion(back.T @ motion.turn @ back, centre_in_body + motion.pivot @ back, motion.shift @ back)
+    pivot = to_body(np.zeros(3)) + motion.pivot @ back
+    in_body = Motion(back.T @ motion.turn @ back, pivot, motion.shift @ back)
     ring = proximal[rims[0], 0]
     farthest = float(np.linalg.norm(motion(ring) - ring, axis=1).max())
-    return Broken(
-        tuple((to_body(piece), faces) for piece in pieces),
-        in_body,
-        to_body(np.concatenate(edges)),
-        farthest,
-    )
+    fragments = tuple((to_body(piece), faces) for piece in pieces)
+    return Broken(fragments, in_body, to_body(np.concatenate(edges)), farthest)
+
+
+def _middle(
+    outer: np.ndarray, length: float, site: Site, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Where on its axes a bone of this outer surface breaks, and how thick it is there, in mm."""
+    along = rng.uniform(*site.between) * length
+    slab = outer[np.abs(outer[:, 2] - along) < max(2.5, 0.02 * length)]
+    centre = np.array([*slab[:, :2].mean(axis=0), along])
+    return centre, float(np.linalg.norm(slab - centre, axis=1).mean())
 
 
 def _motion(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,17 @@ def _choose(region: str, view: str, fracture: str, bone: str | None, rng) -> tup
     return site, fracture if fracture != "random" else str(rng.choice(site.kinds))
 
 
+def _chosen(
+    region: str, view: str, fracture: str, bone: str | None, rng: np.random.Generator
+) -> Iterator[tuple[Site, str]]:
+    """Where the arm breaks, and how; of a forearm now and then both bones."""
+    first = _choose(region, view, fracture, bone, rng)
+    yield first
+    if region == "forearm" and bone is None and rng.random() < 0.3:
+        other = "ulna" if first[0].bone == "radius" else "radius"
+        yield _choose(region, view, fracture, other, rng)
+
+
 def _bones(
     canvas: Canvas, scene: scenes.Scene, breaks: list[_Break], rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -155,6 +167,60 @@ def _lesion(one: _Break, box: np.ndarray, change: np.ndarray, noise: float, pitc
     )
 
 
+def _check(region: str, view: str, size: int, fracture: str | None, side: str | None) -> None:
+    if region not in scenes.REGIONS or view not in scenes.VIEWS:
+        raise ValueError(f"The region is one of {scenes.REGIONS} and the view one of {tuple(scenes.VIEWS)}.")
+    if fracture not in (None, "random", *FRACTURE_KINDS) or side not in (None, "L", "R"):
+        raise ValueError(
+            f"A fracture is None, 'random' or one of {FRACTURE_KINDS}; a side is None, 'L' or 'R'."
+        )
+    if size < 128:
+        raise ValueError(f"A size of {size} pixels leaves no room for the marker; take 128 or more.")
+
+
+def _break(
+    scene: scenes.Scene, site: Site, kind: str, displaced: bool | None, rng: np.random.Generator
+) -> _Break:
+    """Break a bone of the scene; `displaced` as of `render`."""
+    shifts = bool(rng.random() < 0.6 if displaced is None else displaced)
+    bone, place = anatomy.bone(site.bone), scene.places[site.bone]
+    broken = break_bone(bone, place, site, kind, shifts, scene.frame[2], rng)
+    return _Break(site, kind, shifts and kind != "hairline", broken)
+
+
+def _metal(
+    canvas: Canvas, scene: scenes.Scene, region: str, bone: str | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Attenuation by a plate with screws, (h, w), on the bone or one of the region's."""
+    site = next(s for s in SITES if s.region == region and bone in (None, s.bone))
+    return film.METAL * metal_path(canvas, scene, site.bone, float(np.mean(site.between)), rng)
+
+
+def _lesions(
+    canvas: Canvas,
+    breaks: list[_Break],
+    changes: dict[str, np.ndarray],
+    attenuation: np.ndarray,
+    photons: float,
+    field: np.ndarray,
+) -> Iterator[tuple[Lesion, tuple[slice, slice]]]:
+    """The fractures that are in the field, each with the pixels of its box."""
+    for each, box, window in _seen(canvas, breaks, field):
+        noise = np.sqrt(np.exp(np.median(attenuation[window])) / photons)
+        yield _lesion(each, box, changes[each.site.bone][window], float(noise), canvas.pitch), window
+
+
+def _seen(
+    canvas: Canvas, breaks: list[_Break], field: np.ndarray
+) -> Iterator[tuple[_Break, np.ndarray, tuple[slice, slice]]]:
+    """The fractures that are not collimated away, each with its box and the pixels of that."""
+    for each in breaks:
+        x1, y1, x2, y2 = box = _outline_box(canvas, each.broken)
+        window = slice(int(y1), int(y2) + 1), slice(int(x1), int(x2) + 1)
+        if min(x2 - x1, y2 - y1) >= 3 and field[window].mean() >= 0.5:
+            yield each, box, window
+
+
 def render(
     region: str,
     view: str = "ap",
@@ -187,56 +253,29 @@ def render(
     Raises:
         ValueError: an unknown region, view, kind or side, too small a size, or a bone that does not break so.
     """
-    if region not in scenes.REGIONS or view not in scenes.VIEWS:
-        raise ValueError(f"The region is one of {scenes.REGIONS} and the view one of {tuple(scenes.VIEWS)}.")
-    if fracture not in (None, "random", *FRACTURE_KINDS) or side not in (None, "L", "R"):
-        raise ValueError(
-            f"A fracture is None, 'random' or one of {FRACTURE_KINDS}; a side is None, 'L' or 'R'."
-        )
-    if size < 128:
-        raise ValueError(f"A size of {size} pixels leaves no room for the marker; take 128 or more.")
+    _check(region, view, size, fracture, side)
     # Anatomy, fracture and film draw from streams of their own: the same arm can be shown with and without.
     key = zlib.crc32(f"{region} {view}".encode())
     rng, break_rng, film_rng = (np.random.default_rng([seed, key, k]) for k in range(3))
     side = side or str(rng.choice(["L", "R"]))
-    chosen = []
-    if fracture is not None:
-        chosen.append(_choose(region, view, fracture, bone, break_rng))
-        if region == "forearm" and bone is None and break_rng.random() < 0.3:
-            other = "ulna" if chosen[0][0].bone == "radius" else "radius"
-            chosen.append(_choose(region, view, fracture, other, break_rng))
+    chosen = [] if fracture is None else list(_chosen(region, view, fracture, bone, break_rng))
     scene = scenes.build(region, view, chosen[0][0] if chosen else None, rng)
     canvas = Canvas(scene, size, side == "L")
-    breaks = []
-    for site, kind in chosen:
-        shifts = break_rng.random() < 0.6 if displaced is None else displaced
-        one, place = anatomy.bone(site.bone), scene.places[site.bone]
-        broken = break_bone(one, place, site, kind, bool(shifts), scene.frame[2], break_rng)
-        breaks.append(_Break(site, kind, bool(shifts) and kind != "hairline", broken))
-
+    breaks = [_break(scene, site, kind, displaced, break_rng) for site, kind in chosen]
     bony, changes = _bones(canvas, scene, breaks, film_rng)
     attenuation = bony + _soft_tissue(canvas, scene, film_rng)
     if cast:
         attenuation += film.PLASTER * plaster_path(canvas, scene, film_rng)
     if plate:
-        site = next(s for s in SITES if s.region == region and bone in (None, s.bone))
-        attenuation += film.METAL * metal_path(
-            canvas, scene, site.bone, float(np.mean(site.between)), film_rng
-        )
-
+        attenuation += _metal(canvas, scene, region, bone, film_rng)
     field, inside = film.collimation(canvas.shape, film_rng)
     signal, photons = film.expose(attenuation, canvas.pitch, 0.02 + 0.98 * field, film_rng)
     value = film.display(np.where(field > 0.5, signal, 0), canvas.pitch, film_rng)
     value = film.shutter(value, field, inside, film_rng)
-    lesions, taken = [], attenuation + 12 * (field < 0.9)
-    for each in breaks:
-        x1, y1, x2, y2 = box = _outline_box(canvas, each.broken)
-        window = slice(int(y1), int(y2) + 1), slice(int(x1), int(x2) + 1)
-        if min(x2 - x1, y2 - y1) < 3 or field[window].mean() < 0.5:
-            continue  # collimated away
+    found = list(_lesions(canvas, breaks, changes, attenuation, photons, field))
+    taken = attenuation + 12 * (field < 0.9)
+    for _, window in found:
         taken[window] += 20
-        noise = np.sqrt(np.exp(np.median(attenuation[window])) / photons)
-        lesions.append(_lesion(each, box, changes[each.site.bone][window], float(noise), canvas.pitch))
     value = film.marker(value, side, taken, film_rng)
     image = np.round(np.clip(value, 0, 1) * 65535).astype(np.uint16)
-    return Phantom(image, tuple(lesions), region, view, side, canvas.pitch)
+    return Phantom(image, tuple(lesion for lesion, _ in found), region, view, side, canvas.pitch)

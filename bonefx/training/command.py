@@ -15,6 +15,8 @@ from bonefx.errors import RequestError, WeightsError, quoted
 from bonefx.training import recipes
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from bonefx.training.data import TrainingData
 
 RECIPES: dict[str, dict[str, Any]] = {"faster-rcnn": recipes.FASTER_RCNN, "yolo": recipes.YOLO}
@@ -128,11 +130,7 @@ def _train(options: argparse.Namespace) -> None:
     bar = tqdm(unit="step", disable=None, dynamic_ncols=True)  # None: only where a person looks on
 
     def on_step(step: int, total: int, losses: Mapping[str, float]) -> None:
-        if bar.total is None:
-            bar.reset(total)
-            bar.update(step - 1)
-        bar.set_postfix(loss=f"{losses['loss']:.3f}", refresh=False)
-        bar.update()
+        _advance(bar, step, total, losses["loss"])
         journal.step(step, losses)
 
     def on_epoch(epoch: int, detector: Detector) -> bool:
@@ -154,6 +152,14 @@ def _train(options: argparse.Namespace) -> None:
         )
     journal.finish(files)
     print("\n".join(str(file) for file in files))
+
+
+def _advance(bar: tqdm, step: int, total: int, loss: float) -> None:
+    if bar.total is None:
+        bar.reset(total)
+        bar.update(step - 1)
+    bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+    bar.update()
 
 
 def _render(count: int, seed: int, out: Path) -> TrainingData:

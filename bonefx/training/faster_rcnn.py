@@ -10,7 +10,8 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint
 from bonefx.training.batches import Batch, groups, loader, seed_step
-from bonefx.training.data import Reader, TrainingData
+from bonefx.training.data import Reader, Sample, TrainingData
 from bonefx.training.precision import computes_in_bfloat16
 from bonefx.training.recipes import FasterRCNNRecipe
 
@@ -75,58 +76,115 @@ def train(
         WeightsError: `init` does not fit.
         BoneFXError: the loss is no longer a number.
     """
-    samples = data.samples
-    per_epoch = len(samples) // recipe.batch
+    samples, per_epoch = data.samples, len(data.samples) // recipe.batch
     if not per_epoch:
         raise DatasetError(f"A training step takes {recipe.batch} images; there are only {len(samples)}.")
     total = recipe.epochs * per_epoch or recipe.iterations
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    network = build(recipe)
-    if init is not None and (fresh := load_init(network, init)):
-        warnings.warn(
-            f"{init.name} lacks {len(fresh)} tensors, {fresh[0]} first: they start random", stacklevel=2
-        )
-    network = network.to(device, memory_format=torch.channels_last).train()
-    for frozen in (network.backbone.bottom_up.stem, network.backbone.bottom_up.res2):
-        frozen.requires_grad_(False)
-    # With a decay of 0 the average is the last state.
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
-    average.module.eval()
-    optimizer = _optimizer(network, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, recipe))
-    parts = {"model": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-    done = 0
+    state = _State.begun(recipe, init, device, total)
     if resume and (out / CHECKPOINT).exists():
-        done = _restore(parts, out / CHECKPOINT, device)
-    engine = TorchEngine(average.module, torch.device(device))
-    detector = GraphDetector(Processing(recipe.config, network.divisor), engine)
-    ratios = np.array([sample.width / sample.height for sample in samples])
+        state.restore(out / CHECKPOINT)
+    detector = state.detector(recipe)
     read = Reader(2 * recipe.config.max_size)
     read.read_ahead(sample.path for sample in samples)
-    workers = 0 if device == "cpu" else min(4, os.cpu_count() or 1)
     dtype = torch.float16 if recipe.half else torch.float32
-    saved = time.monotonic()
     # A checkpoint at the end of an epoch may be older than what follows it, which is done again.
-    for epoch in range(max(done - 1, 0) // per_epoch, math.ceil(total / per_epoch)):
-        members = groups(ratios, recipe.batch, recipe.seed, epoch)[: total - epoch * per_epoch]
-        rest = members[done - epoch * per_epoch :]
-        for batch in loader(samples, read, rest, done, recipe, network.divisor, workers):
-            seed_step(recipe, done)
-            torch.set_rng_state(batch.random_state)
-            losses = _step(network, optimizer, batch, device)
-            schedule.step()
-            average.update_parameters(network)
-            done += 1
-            on_step(done, total, losses)
-            if time.monotonic() - saved > checkpoint_seconds or done == epoch * per_epoch + len(members):
-                _save(parts, done, out / CHECKPOINT)
-                saved = time.monotonic()
-        write(average.module, out / FINAL, dtype)
-        if on_epoch(epoch + 1, detector):
-            write(average.module, out / BEST, dtype)
+    for epoch in range(max(state.done - 1, 0) // per_epoch, math.ceil(total / per_epoch)):
         saved = time.monotonic()
+        for losses in _epoch(state, samples, read, recipe, epoch, total):
+            on_step(state.done, total, losses)
+            if time.monotonic() - saved > checkpoint_seconds:
+                state.save(out / CHECKPOINT)
+                saved = time.monotonic()
+        state.save(out / CHECKPOINT)
+        write(state.average.module, out / FINAL, dtype)
+        if on_epoch(epoch + 1, detector):
+            write(state.average.module, out / BEST, dtype)
     return [path for path in (out / FINAL, out / BEST) if path.exists()]
+
+
+def _epoch(
+    state: _State, samples: Sequence[Sample], read: Reader, recipe: FasterRCNNRecipe, epoch: int, total: int
+) -> Iterator[dict[str, float]]:
+    """The steps of an epoch that are left, of `total` in all; the losses of each."""
+    begun = epoch * (len(samples) // recipe.batch)
+    ratios = np.array([sample.width / sample.height for sample in samples])
+    members = groups(ratios, recipe.batch, recipe.seed, epoch)[: total - begun]
+    workers = 0 if state.device == "cpu" else min(4, os.cpu_count() or 1)
+    rest = members[state.done - begun :]
+    for batch in loader(samples, read, rest, state.done, recipe, state.network.divisor, workers):
+        seed_step(recipe, state.done)
+        yield state.step(batch)
+
+
+@dataclass
+class _State:
+    """What a run changes as it goes, and a checkpoint holds.
+
+    Attributes:
+        network, average: what learns, and the average of its weights.
+        optimizer, schedule: with their own states.
+        device: where they are.
+        done: steps.
+    """
+
+    network: FasterRCNN
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    device: str
+    done: int = 0
+
+    @classmethod
+    def begun(cls, recipe: FasterRCNNRecipe, init: Path | None, device: str, total: int) -> _State:
+        """At the first of `total` steps."""
+        torch.manual_seed(recipe.seed)
+        network = build(recipe)
+        if init is not None and (fresh := load_init(network, init)):
+            words = f"{init.name} lacks {len(fresh)} tensors, {fresh[0]} first: they start random"
+            warnings.warn(words, stacklevel=3)
+        network = network.to(device, memory_format=torch.channels_last).train()
+        for frozen in (network.backbone.bottom_up.stem, network.backbone.bottom_up.res2):
+            frozen.requires_grad_(False)
+        # With a decay of 0 the average is the last state.
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+        average.module.eval()
+        optimizer = _optimizer(network, recipe)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, recipe))
+        return cls(network, average, optimizer, schedule, device)
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of training; its losses."""
+        torch.set_rng_state(batch.random_state)
+        losses = _step(self.network, self.optimizer, batch, self.device)
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+        self.done += 1
+        return losses
+
+    def detector(self, recipe: FasterRCNNRecipe) -> GraphDetector:
+        """One with the averaged weights, whatever these become."""
+        engine = TorchEngine(self.average.module, torch.device(self.device))
+        return GraphDetector(Processing(recipe.config, self.network.divisor), engine)
+
+    def save(self, path: Path) -> None:
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        checkpoint.save({**parts, "step": self.done}, path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
+        self.done = saved["step"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.network,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
 
 
 def build(recipe: FasterRCNNRecipe) -> FasterRCNN:
@@ -246,15 +304,3 @@ def _read_trunk(path: Path) -> dict[str, Tensor]:
 
 def _shape(tensor: Tensor | None) -> torch.Size | None:
     return None if tensor is None else tensor.shape
-
-
-def _restore(parts: Mapping[str, Any], path: Path, device: str) -> int:
-    """Load a checkpoint into the parts of a run; the steps done."""
-    state = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"]
-
-
-def _save(parts: Mapping[str, Any], done: int, path: Path) -> None:
-    checkpoint.save({**{name: part.state_dict() for name, part in parts.items()}, "step": done}, path)
