@@ -20,6 +20,7 @@ ROWS = (
         "detections",
         "results",
         "looks",
+        "numbers",
         "files",
         "provenance",
         "quiet",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bonefx.evaluation.report import Report, curve_of, operating_point
 from bonefx.evaluation.schema import DatasetRecord, Point, Rule
+from bonefx.numbers import UNKNOWN, decimal, decimals, percent, percents, whole
 
 HEADLINE_RATE = 1.0
 FIRST_SET, HOSPITALS = "pictures of the first data set", "hospital pictures"
@@ -89,7 +90,7 @@ def markdown_table(reports: Sequence[Report]) -> str:
         rows.append(
             (
                 report["detector"]["name"],
-                files or ("as reported, not measured here" if report["kind"] == "reported" else "–"),
+                files or ("as reported, not measured here" if report["kind"] == "reported" else UNKNOWN),
                 _decimal(report["coco"]["ap"], None),
                 _decimal(report["coco"]["ap50"], None),
                 _sensitivity(report, "any_fracture"),
@@ -105,13 +106,12 @@ def _found(report: Report, point: Point, rule: Rule) -> tuple[str, str]:
     """Such as `41 %` and ` (34 to 48 %)`."""
     details = []
     if point["interval"]:
-        low, high = point["interval"]
-        details.append(f"{100 * low:.0f} to {100 * high:.0f} %")
+        details.append(percents(point["interval"]))
     if not point["reached"]:
         curve = curve_of(report, rule)
         rates = curve["fp_per_image"] if curve else []
         details.append(f"it makes only {rates[-1] if rates else 0:.2f}")
-    return f"{100 * (point['sensitivity'] or 0):.0f} %", f" ({'; '.join(details)})" if details else ""
+    return percent(point["sensitivity"]), f" ({'; '.join(details)})" if details else ""
 
 
 def _verdict(report: Report, other: Report, rule: Rule) -> str:
@@ -133,20 +133,14 @@ def _verdict(report: Report, other: Report, rule: Rule) -> str:
 def _sensitivity(report: Report, rule: Rule) -> str:
     point = operating_point(report, HEADLINE_RATE, rule)
     if point is None or point["sensitivity"] is None:
-        return "–"
+        return UNKNOWN
     hits = "" if point["n"] is None else f", {point['n']}/{point['lesions']}"
     return _decimal(point["sensitivity"], point["interval"]) + hits
 
 
 def _decimal(value: float | None, interval: list[float] | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    return decimal(value) + (f" ({decimals(interval)})" if value is not None and interval else "")
 
 
 def _data(dataset: DatasetRecord) -> str:
-    return f"{dataset['name']}, {dataset['split']}: {_count(dataset['images'])}, {_count(dataset['boxes'])}"
-
-
-def _count(value: int | None) -> str:
-    return "–" if value is None else str(value)
+    return f"{dataset['name']}, {dataset['split']}: {whole(dataset['images'])}, {whole(dataset['boxes'])}"

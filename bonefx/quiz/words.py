@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bonefx.inference import CHOICES
+from bonefx.numbers import UNKNOWN
 from bonefx.quiz.figures import FIGURES, Figure
 from bonefx.quiz.study import ARMS, Result
 
@@ -68,7 +69,7 @@ def _verdict(name: str, difference: Figure) -> str:
 
 def _value(name: str, figure: Figure) -> str:
     if figure.value is None:
-        return "–"
+        return UNKNOWN
     write = _writer(name)
     interval = "" if figure.interval is None else f" ({'–'.join(map(write, figure.interval))})"
     return write(figure.value) + interval
@@ -76,7 +77,7 @@ def _value(name: str, figure: Figure) -> str:
 
 def _difference(name: str, figure: Figure) -> str:
     if figure.value is None:
-        return "–"
+        return UNKNOWN
     write = _writer(name)
 
     def signed(value: float) -> str:

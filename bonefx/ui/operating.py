@@ -14,6 +14,7 @@ from bonefx.errors import RequestError, quoted
 from bonefx.evaluation.report import Report, curve_of, operating_point, threshold_for
 from bonefx.evaluation.summary import HOSPITALS
 from bonefx.inference import CHOICES, check_threshold
+from bonefx.numbers import percent, percents
 from bonefx.results import Outcome
 from bonefx.settings import DEFAULT_THRESHOLD
 
@@ -178,7 +179,7 @@ def _in_words(report: Report, rate: float, elsewhere: Report | None) -> str:
         ),
         default=(0.0, 0.0),
     )
-    return f"finds {100 * found:.0f} % of fractures on {HOSPITALS} ({alarms:.1f} false alarms per image)"
+    return f"finds {percent(found)} of fractures on {HOSPITALS} ({alarms:.1f} false alarms per image)"
 
 
 def _sensitivity_in_words(report: Report, rate: float) -> str:
@@ -187,6 +188,5 @@ def _sensitivity_in_words(report: Report, rate: float) -> str:
         return ""
     interval = ""
     if point["interval"]:
-        low, high = point["interval"]
-        interval = f" ({100 * low:.0f}–{100 * high:.0f} %)"
-    return f"finds {100 * point['sensitivity']:.0f} % of fractures at this setting{interval}"
+        interval = f" ({percents(point['interval'])})"
+    return f"finds {percent(point['sensitivity'])} of fractures at this setting{interval}"

@@ -83,7 +83,7 @@ def test_points_of_the_viewer():
     assert by_rate[0.125]["thresholds"] == {"yolo": None}  # no score makes so few
     assert by_rate[1.0]["thresholds"] == {"yolo": 0.3}
     assert by_rate[1.0]["strict"] == {"yolo": 0.6}  # that of a quarter of the rate
-    assert by_rate[1.0]["notes"] == {"yolo": "finds 50 % of fractures at this setting (40–60 %)"}
+    assert by_rate[1.0]["notes"] == {"yolo": "finds 50 % of fractures at this setting (40 to 60 %)"}
 
 
 def test_notes_on_hospital_pictures_are_of_the_very_threshold_that_is_used():

@@ -11,8 +11,9 @@ from bonefx.evaluation.report import Report
 from bonefx.evaluation.schema import FrocDifference, Point, Rule
 from bonefx.evaluation.summary import FIRST_SET, HEADLINE_RATE, HOSPITALS
 from bonefx.inference import CHOICES
+from bonefx.numbers import percent, percents, whole
 from bonefx.results import Identity
-from bonefx.ui.metrics import plots, tables
+from bonefx.ui.metrics import plots
 from bonefx.ui.metrics.shown import Shown, brought_series, compared, wrap
 from bonefx.ui.metrics.store import KnownReport, MetricsStore
 from bonefx.ui.metrics.tables import RULES, Series, text
@@ -108,7 +109,7 @@ def _headline(shown: Shown) -> str:
 
 
 def _shares(points: Sequence[Point | None]) -> list[str]:
-    return [f"{100 * (point['sensitivity'] or 0):.0f} %" for point in points if point]
+    return [percent(point["sensitivity"]) for point in points if point]
 
 
 def _large_figures(title: str, entries: Mapping[str, KnownReport]) -> str:
@@ -120,8 +121,7 @@ def _large_figures(title: str, entries: Mapping[str, KnownReport]) -> str:
             continue
         interval = ""
         if point["interval"]:
-            low, high = point["interval"]
-            interval = f"{100 * low:.0f} to {100 * high:.0f} %"
+            interval = percents(point["interval"])
         numbers.append(
             f'<div class="number" style="--mark:{CHOICES[model_id].look.color}">'
             f"<dt>{escape(CHOICES[model_id].name)}</dt>"
@@ -131,7 +131,7 @@ def _large_figures(title: str, entries: Mapping[str, KnownReport]) -> str:
         return ""
     dataset = next(iter(entries.values())).report["dataset"]
     of = (
-        f"of {tables.count(dataset['boxes'])} fractures in {tables.count(dataset['images'])} images "
+        f"of {whole(dataset['boxes'])} fractures in {whole(dataset['images'])} images "
         f"({dataset['name']}, {dataset['split']}), at 1 false alarm per image, with 95 % intervals"
     )
     return (

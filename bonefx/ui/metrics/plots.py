@@ -14,8 +14,9 @@ from bonefx.evaluation.report import Report, curve_of
 from bonefx.evaluation.schema import CalibrationRecord, ClassFigures, Curve, Froc, FrocDifference, Rule
 from bonefx.labels import CLASSES
 from bonefx.looks import Look
+from bonefx.numbers import UNKNOWN, percent, percents
 from bonefx.ui.metrics.axes import Axes, Axis, legend, nice_steps
-from bonefx.ui.metrics.tables import RULES, Series, decimal, percentage, table, text
+from bonefx.ui.metrics.tables import RULES, Series, decimal_cell, percent_cell, table, text
 from bonefx.ui.viewer.panes import RATES
 
 EXACT = Look("", "#8a919e", "plain", "2 5")
@@ -53,7 +54,7 @@ def froc(
         for figure, curve in _figures_with_a_curve((*drawn, *beside), rule)
         for share in (*curve["sensitivity"], *_limits_of(figure))
     )
-    ticks = tuple((step, f"{100 * step:.0f} %") for step in steps)
+    ticks = tuple((step, percent(step)) for step in steps)
     axes = Axes(_rate_axis(), Axis(0, steps[-1], ticks, "Fractures found"))
     for each, (figure, _) in zip(drawn, figures, strict=True):
         if band := figure["band"]:
@@ -128,7 +129,7 @@ def difference(
         (
             RATES.get(point["fp_per_image"], f"{point['fp_per_image']:g}"),
             _signed(point["difference"]),
-            " to ".join(map(_signed, point["interval"] or ())) or "–",
+            " to ".join(map(_signed, point["interval"] or ())) or UNKNOWN,
         )
         for point in points
     ]
@@ -158,12 +159,12 @@ def per_class(series: Sequence[Series]) -> str:
             bars.append(
                 f'<div class="bar"><span class="name">{escape(each.name)}</span><span class="track">'
                 f'<i style="{style}"{stripes}></i></span>'
-                f'<span class="value">{decimal(row["ap"])}</span></div>'
+                f'<span class="value">{decimal_cell(row["ap"])}</span></div>'
             )
         blocks.append(f"<div><p><b>{label}</b>, {_boxes(rows)}</p>{''.join(bars)}</div>")
     head = [f"{each.name}: {figure}" for each in series for figure in ("AP", "AP50", "AR")]
     table_rows = [
-        (label, _boxes(rows), *(decimal(row[key]) for row in rows for key in ("ap", "ap50", "ar_100")))
+        (label, _boxes(rows), *(decimal_cell(row[key]) for row in rows for key in ("ap", "ap50", "ar_100")))
         for label, rows in found.items()
     ]
     return _figure(
@@ -193,7 +194,7 @@ def precision_recall(series: Sequence[Series]) -> str:
         pairs = zip(figures["recall"], figures["precision"], strict=True)
         curves.append([(recall, precision) for recall, precision in pairs if precision is not None])
         axes.line(each.look, curves[-1])
-    rows = [(f"{10 * i} %", *(percentage(_at(curve, i / 10)) for curve in curves)) for i in range(11)]
+    rows = [(f"{10 * i} %", *(percent_cell(_at(curve, i / 10)) for curve in curves)) for i in range(11)]
     return _figure(
         "pr",
         "Precision against recall",
@@ -234,8 +235,8 @@ def reliability(series: Sequence[Series], key: str = "reliability", where: str =
         axes.line(each.look, [(expected, share) for _, _, expected, share, _ in points])
         for low, high, expected, share, n in points:
             axes.mark(each.look, expected, share, hollow=n < _FEW)
-            cells = rows.setdefault(f"{100 * low:.0f} to {100 * high:.0f} %", ["–"] * len(drawn))
-            cells[number] = f"{percentage(share)}\nof {n}"
+            cells = rows.setdefault(percents((low, high)), [UNKNOWN] * len(drawn))
+            cells[number] = f"{percent_cell(share)}\nof {n}"
     return _figure(
         key,
         f"What a score is worth{f', {where}' if where else ''}",
@@ -302,8 +303,8 @@ def _point(figure: Froc, curve: Curve, rate: float) -> str:
     """An operating point in a cell of a table."""
     point = next((point for point in figure["points"] if point["fp_per_image"] == rate), None)
     if point is None:
-        return "–"
-    lines = [percentage(point["sensitivity"], point["interval"])]
+        return UNKNOWN
+    lines = [percent_cell(point["sensitivity"], point["interval"])]
     if point["n"] is not None:
         lines.append(f"{point['n']} of {point['lesions']}")
     if point["threshold"] is not None:
@@ -333,7 +334,7 @@ def _at(curve: Sequence[tuple[float, float]], recall: float) -> float | None:
 
 def _signed(value: float | None) -> str:
     if value is None:
-        return "–"
+        return UNKNOWN
     return f"{round(100 * value):+d}".replace("+0", "0").replace("-", "−")
 
 

@@ -11,6 +11,7 @@ from bonefx.evaluation import report, summary
 from bonefx.evaluation.schema import Rule
 from bonefx.evaluation.summary import FIRST_SET, HOSPITALS
 from bonefx.inference import CHOICES
+from bonefx.numbers import whole
 from bonefx.settings import NOTICE
 from bonefx.ui.metrics import plots, tables
 from bonefx.ui.metrics.shown import Shown, compared, download, wrap
@@ -64,7 +65,7 @@ def _folded(title: str, content: str) -> str:
 
 def _limits(shown: Shown) -> str:
     datasets = {
-        f"{tables.count(dataset['images'])} images with {tables.count(dataset['boxes'])} boxes "
+        f"{whole(dataset['images'])} images with {whole(dataset['boxes'])} boxes "
         f"({dataset['name']}, {dataset['split']})"
         for dataset in (entry.report["dataset"] for entry in shown.home.values())
     }

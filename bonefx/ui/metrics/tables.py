@@ -11,6 +11,7 @@ from bonefx.evaluation.report import Report, operating_point
 from bonefx.evaluation.schema import ImageLevel, Point, Rule, Stratum, StratumPoint
 from bonefx.evaluation.summary import HEADLINE_RATE
 from bonefx.looks import Look
+from bonefx.numbers import UNKNOWN, decimal, decimals, percent, percents, whole
 from bonefx.ui.viewer.panes import RATES
 
 RULES: dict[Rule, str] = {
@@ -88,25 +89,18 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> s
     )
 
 
-def percentage(share: float | None, interval: Sequence[float] | None = None) -> str:
-    """A cell such as "41 %" with "34 to 48 %" below; a dash where it is undefined."""
-    if share is None:
-        return "–"
-    limits = f"\n{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %" if interval else ""
-    return f"{100 * share:.0f} %{limits}"
+def percent_cell(share: float | None, interval: Sequence[float] | None = None) -> str:
+    """A cell such as "41 %" with "34 to 48 %" below."""
+    return _above(percent(share), percents(interval) if share is not None and interval else "")
 
 
-def decimal(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """A cell such as "0.412" with "0.341 to 0.480" below; a dash where it is undefined."""
-    if value is None:
-        return "–"
-    limits = f"\n{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-    return f"{value:.3f}{limits}"
+def decimal_cell(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """A cell such as "0.412" with "0.341 to 0.480" below."""
+    return _above(decimal(value), decimals(interval) if value is not None and interval else "")
 
 
-def count(value: int | None) -> str:
-    """A whole number; a dash where it was not stated."""
-    return "–" if value is None else f"{value:,}".replace(",", " ")
+def _above(figure: str, below: str) -> str:
+    return f"{figure}\n{below}" if below else figure
 
 
 def summary_table(series: Sequence[Series]) -> str:
@@ -120,10 +114,10 @@ def summary_table(series: Sequence[Series]) -> str:
     levels = [report["image_level"] for report in reports]
     label = "Area under the ROC curve\nis there a fracture in the image at all?"
     rows.append(
-        (label, *(decimal(level and level["auc"], level and level["auc_interval"]) for level in levels))
+        (label, *(decimal_cell(level and level["auc"], level and level["auc_interval"]) for level in levels))
     )
     figures: list[Mapping[str, Any]] = [report["coco"] for report in reports]
-    rows += [(name, *(decimal(coco[key]) for coco in figures)) for key, name in _COCO.items()]
+    rows += [(name, *(decimal_cell(coco[key]) for coco in figures)) for key, name in _COCO.items()]
     rows.append(("Time per image", *map(_timing, reports)))
     return table(
         "With 95 % intervals, where they are known", ("Figure", *(each.name for each in series)), rows
@@ -144,7 +138,7 @@ def image_level(series: Sequence[Series]) -> str:
     _, level = known[0]
     caption = (
         f"An image is called positive when it has a detection at the operating point's threshold. "
-        f"{count(level['positive'])} images have a fracture, {count(level['negative'])} have none. With 95 % "
+        f"{whole(level['positive'])} images have a fracture, {whole(level['negative'])} have none. With 95 % "
         "intervals."
     )
     return table(caption, head, rows)
@@ -154,10 +148,10 @@ def _image_point(level: ImageLevel, rate: float) -> tuple[str, str]:
     """Sensitivity and specificity at a rate, as cells."""
     point = next((point for point in level["points"] if point["fp_per_image"] == rate), None)
     if point is None:
-        return "–", "–"
+        return UNKNOWN, UNKNOWN
     return (
-        percentage(point["sensitivity"], point["sensitivity_interval"]),
-        percentage(point["specificity"], point["specificity_interval"]),
+        percent_cell(point["sensitivity"], point["sensitivity_interval"]),
+        percent_cell(point["specificity"], point["specificity_interval"]),
     )
 
 
@@ -209,7 +203,7 @@ def _facts(series: Series) -> dict[str, str]:
         "This report": series.origin,
         "Date": report["created"],
         "Weights": of_members("file"),
-        "Fused by": report["detector"]["method"] or "–",
+        "Fused by": report["detector"]["method"] or UNKNOWN,
         "SHA-256 of the weights": of_members("sha256", short=12),
         "Source of the weights": of_members("source", "repo", "revision"),
         "Run with": "\n".join(runtimes) or "not stated",
@@ -217,13 +211,13 @@ def _facts(series: Series) -> dict[str, str]:
         "Image size": "\n".join(pixels) or "not stated",
         "Data set": f"{dataset['name']}, {dataset['split']}",
         "SHA-256 of the data set": (dataset["sha256"] or "not stated")[:12],
-        "Images": f"{count(dataset['images'])}\n{count(dataset['fracture_free'])} without a fracture",
-        "Boxes": count(dataset["boxes"]),
-        "Label rows left out": count(dataset["problems"]),
-        "Protocol": "\n".join(f"{_words(key)}: {value}" for key, value in protocol.items()) or "–",
-        "Versions": "\n".join(f"{key} {value}" for key, value in report["versions"].items()) or "–",
+        "Images": f"{whole(dataset['images'])}\n{whole(dataset['fracture_free'])} without a fracture",
+        "Boxes": whole(dataset["boxes"]),
+        "Label rows left out": whole(dataset["problems"]),
+        "Protocol": "\n".join(f"{_words(key)}: {value}" for key, value in protocol.items()) or UNKNOWN,
+        "Versions": "\n".join(f"{key} {value}" for key, value in report["versions"].items()) or UNKNOWN,
         "Processor": timing["processor"] if timing else "not stated",
-        "Notes": "\n".join(report["notes"]) or "–",
+        "Notes": "\n".join(report["notes"]) or UNKNOWN,
     }
 
 
@@ -234,13 +228,13 @@ def _words(key: str) -> str:
 def _found(point: Point | StratumPoint | None, lesions: int | None) -> str:
     """The share of the lesions that is found, and how many these are, as a cell."""
     if point is None:
-        return "–"
+        return UNKNOWN
     hits = "" if point["n"] is None else f"\n{point['n']} of {lesions}"
-    return percentage(point["sensitivity"], point["interval"]) + hits
+    return percent_cell(point["sensitivity"], point["interval"]) + hits
 
 
 def _timing(report: Report) -> str:
     if not report["timing"]:
-        return "–"
+        return UNKNOWN
     stages = report["timing"]["ms_per_image"]
-    return "\n".join(f"{stage} {ms:.0f} ms" for stage, ms in stages.items()) or "–"
+    return "\n".join(f"{stage} {ms:.0f} ms" for stage, ms in stages.items()) or UNKNOWN

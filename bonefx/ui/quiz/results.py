@@ -21,6 +21,7 @@ import numpy as np
 
 from bonefx.inference import CHOICES
 from bonefx.looks import Look
+from bonefx.numbers import percent, percents
 from bonefx.quiz.answers import Answer, Arm
 from bonefx.quiz.cases import DIFFICULTIES, Case
 from bonefx.quiz.rounds import Round
@@ -128,14 +129,14 @@ def _changed(made: Change) -> str:
 
 
 def _row(arm: Arm, each: Tally, round_: Round) -> list[str]:
-    low, high = share_interval(each.found, each.lesions)
+    limits = percents(share_interval(each.found, each.lesions))
     fewest, most = rate_interval(each.false_alarms, each.images)
     seconds = median(answer.seconds for _, answer in _answers(round_, arm))
-    share = f"{100 * each.found / each.lesions:.0f} %" if each.lesions else "–"
+    share = percent(each.found / each.lesions if each.lesions else None)
     return [
         NAMES[arm],
-        f"{share} ({100 * low:.0f}–{100 * high:.0f} %), {each.found} of {each.lesions}",
-        f"{each.false_alarms / each.images:.1f} ({fewest:.1f}–{most:.1f})",
+        f"{share} ({limits}), {each.found} of {each.lesions}",
+        f"{each.false_alarms / each.images:.1f} ({fewest:.1f} to {most:.1f})",
         f"{seconds:.0f} s",
     ]
 

@@ -11,7 +11,15 @@ from bonefx.looks import BROUGHT, Look
 from bonefx.settings import packaged
 from bonefx.ui.metrics import plots
 from bonefx.ui.metrics.axes import nice_steps
-from bonefx.ui.metrics.tables import RULES, Series, image_level, percentage, provenance, summary_table, table
+from bonefx.ui.metrics.tables import (
+    RULES,
+    Series,
+    image_level,
+    percent_cell,
+    provenance,
+    summary_table,
+    table,
+)
 from tests.evaluation import toy
 from tests.ui import reports
 from tests.ui.reports import BOX, FAR, FRCNN, YOLO
@@ -224,10 +232,10 @@ def test_nice_steps(values, steps):
     assert nice_steps(values) == pytest.approx(steps)
 
 
-def test_percentage():
-    assert percentage(None) == "–"
-    assert percentage(0.406) == "41 %"
-    assert percentage(0.406, [0.341, 0.48]) == "41 %\n34 to 48 %"
+def test_percent_cell():
+    assert percent_cell(None) == "–"
+    assert percent_cell(0.406) == "41 %"
+    assert percent_cell(0.406, [0.341, 0.48]) == "41 %\n34 to 48 %"
 
 
 def test_table():

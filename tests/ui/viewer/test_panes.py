@@ -40,7 +40,11 @@ def report() -> dict:
     """As much of a metrics report as the control needs."""
     points = [{"fp_per_image": 1.0, "sensitivity": 0.5, "interval": [0.4, 0.6], "reached": True}]
     curve = {"fp_per_image": [0.1, 0.9], "sensitivity": [0.3, 0.5], "threshold": [0.6, 0.3]}
-    return {"froc": {"any_fracture": {"points": points, "curve": curve}}, "dataset": {"images": 348}}
+    return {
+        "froc": {"any_fracture": {"points": points, "curve": curve}},
+        "dataset": {"images": 348},
+        "calibration": None,
+    }
 
 
 def test_before_the_first_image_there_is_nothing():
