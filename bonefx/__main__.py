@@ -15,16 +15,16 @@ from bonefx.settings import NOTICE
 from bonefx.terminal import STANDARD_OUTPUT
 
 COMMANDS = {
-    "detect": ("bonefx.detect_command", "find fractures in image files"),
-    "evaluate": ("bonefx.evaluation.run", "measure how good the models are"),
+    "detect": ("bonefx.commands.detect", "find fractures in image files"),
+    "evaluate": ("bonefx.commands.evaluate", "measure how good the models are"),
     "calibrate": ("bonefx.commands.calibrate", "learn what the scores mean"),
     "dataset": ("bonefx.commands.dataset", "lay out a public data set"),
-    "train": ("bonefx.training.command", "train a model on a data set"),
+    "train": ("bonefx.commands.train", "train a model on a data set"),
     "convert": ("bonefx.commands.convert", "make graphs of weights, which answer without torch"),
-    "benchmark": ("bonefx.benchmark.command", "measure how fast the models are on this machine"),
-    "quiz": ("bonefx.ui.quiz.command", "read radiographs yourself, alone and with the models' marks"),
+    "benchmark": ("bonefx.commands.benchmark", "measure how fast the models are on this machine"),
+    "quiz": ("bonefx.commands.quiz", "read radiographs yourself, alone and with the models' marks"),
     "docs": ("bonefx.commands.docs", "bring the computed parts of README.md and docs/ up to date"),
-    "examples": ("bonefx.ui.example_results", "keep what the bundled weights find in the examples"),
+    "examples": ("bonefx.commands.examples", "keep what the bundled weights find in the examples"),
 }
 """Each command's module, which offers `add_arguments(parser)` and sets the default `run`, and its purpose."""
 

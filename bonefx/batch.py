@@ -19,11 +19,11 @@ from bonefx.drawing import thumbnail
 from bonefx.entries import Entry, Opener
 from bonefx.errors import ImageError
 from bonefx.files import add_member, whole
-from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.interchange import FORMAT_TITLES, FORMATS
 from bonefx.results import RESULT_VERSION, Outcome
 from bonefx.settings import NOTICE
+from bonefx.sources.client import Progress
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -17,10 +17,10 @@ from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
 from bonefx.detectors.base import MAX_DETECTIONS, Stopwatch
 from bonefx.errors import BoneFXError, RequestError, log_frames, quoted
 from bonefx.fusion import fuse
-from bonefx.hub_client import Progress
 from bonefx.images import Radiograph
 from bonefx.results import Outcome
 from bonefx.settings import ZERO_GPU
+from bonefx.sources.client import Progress
 
 CHOICES: Mapping[str, ModelSpec | Consensus] = {**MODELS, CONSENSUS.id: CONSENSUS}
 """All that `run` can be asked for, by id: the models in the registry's order, then the consensus."""

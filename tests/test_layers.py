@@ -27,20 +27,19 @@ ROWS = (
         "shutdown",
     ),
     ("images", "drawing", "marks", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
-    ("hub", "hub_client", "hub_cache", "hub_errors", "deadline"),
+    ("sources",),
     ("evaluation", "fracatlas"),
     ("detectors", "detectors.base", "detectors.config", "detectors.network"),
     ("consensus", "inference", "export", "interchange", "dicom_results", "batch", "notebook", "shards"),
     (
-        "evaluation.run",
         "evaluation.predict",
         "evaluation.cluster",
         "evaluation.consensus",
         "evaluation.calibration",
         "evaluation.failures",
     ),
-    ("training", "benchmark", "phantoms", "commands", "detect_command", "quiz"),
-    ("ui", "__main__"),
+    ("training", "benchmark", "phantoms", "quiz"),
+    ("ui", "commands", "__main__"),
 )
 
 
@@ -93,7 +92,7 @@ def test_no_function_is_longer_than_60_lines():
     [
         ("bonefx", ("numpy", "torch", "gradio")),
         ("bonefx.images", ("torch", "gradio", "pydicom")),
-        ("bonefx.hub", ("torch", "gradio", "huggingface_hub")),
+        ("bonefx.sources.hub", ("torch", "gradio", "huggingface_hub")),
         ("bonefx.evaluation.report", ("torch", "gradio", "matplotlib")),
         ("bonefx.inference", ("torch", "ultralytics", "gradio")),
         ("bonefx.__main__", ("torch", "ultralytics", "gradio")),

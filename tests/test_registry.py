@@ -14,8 +14,8 @@ import torch
 from bonefx import detectors, images, inference
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import RequestError, SourceError, WeightsError
-from bonefx.hub_client import Progress
 from bonefx.settings import Settings, packaged
+from bonefx.sources.client import Progress
 from tests.hub_server import answer
 from tests.loads import load_by
 

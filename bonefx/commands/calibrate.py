@@ -16,8 +16,7 @@ from bonefx.errors import DatasetError
 from bonefx.evaluation.calibration import RATES, Results, learn, mean_sensitivity, trials
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predict import held_out, predict
-from bonefx.evaluation.run import METRICS
-from bonefx.evaluation.store import Store, read_ground_truth, read_results
+from bonefx.evaluation.store import METRICS, Store, read_ground_truth, read_results
 from bonefx.files import replaced
 from bonefx.fusion import RULE
 from bonefx.settings import Settings

@@ -61,10 +61,10 @@ def run(options: argparse.Namespace) -> int:
         BoneFXError: a file is no checkpoint, a graph does not agree with its checkpoint, a package is
             missing, or the Hub does not take the files.
     """
-    from bonefx import hub
     from bonefx.detectors import MODELS, graphs, model_of
     from bonefx.detectors.loading import require
     from bonefx.settings import Settings, packaged
+    from bonefx.sources import hub
 
     settings = Settings.from_env()
     files = options.files or [packaged("bundled") / model.bundled for model in MODELS.values()]

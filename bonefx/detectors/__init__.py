@@ -16,11 +16,11 @@ from bonefx.detectors import loading
 from bonefx.detectors.base import Detector
 from bonefx.detectors.turns import Turns
 from bonefx.errors import BoneFXError, RequestError, SourceError, quoted
-from bonefx.hub import SourceProblem, WeightFile, WeightSources, local_weights
-from bonefx.hub_client import OnProgress, Progress, ignore
 from bonefx.looks import Look
 from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
+from bonefx.sources.client import OnProgress, Progress, ignore
+from bonefx.sources.hub import SourceProblem, WeightFile, WeightSources, local_weights
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bonefx.detectors.base import Engine
-from bonefx.hub import WeightFile
+from bonefx.sources.hub import WeightFile
 
 _log = logging.getLogger(__name__)
 

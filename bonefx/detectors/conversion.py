@@ -19,8 +19,8 @@ from bonefx.detectors.graphs import Card
 from bonefx.detectors.loading import short_name
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.evaluation.dataset import Dataset
-from bonefx.hub import WeightFile, sha256_of
 from bonefx.settings import Settings, packaged
+from bonefx.sources.hub import WeightFile, sha256_of
 
 NNCF_COMMAND = "`pip install '.[convert]'` in the folder of BoneFX"
 

@@ -21,8 +21,8 @@ from bonefx.detectors.base import Processing
 from bonefx.detectors.engines.openvino_import import openvino
 from bonefx.detectors.graphs import Card
 from bonefx.errors import BoneFXError
-from bonefx.hub import sha256_of
 from bonefx.provenance import versions
+from bonefx.sources.hub import sha256_of
 
 # isort: split
 from openvino.frontend import FrontEndManager

@@ -21,9 +21,9 @@ from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
 from bonefx.errors import WeightsError
-from bonefx.hub import WeightFile
 from bonefx.labels import CLASSES
 from bonefx.settings import Settings
+from bonefx.sources.hub import WeightFile
 
 if TYPE_CHECKING:
     from bonefx.detectors.convert import Convertible

@@ -18,8 +18,8 @@ from typing import Any
 from bonefx.detectors import cache
 from bonefx.errors import SourceError, WeightsError
 from bonefx.files import open_regular
-from bonefx.hub import MAX_CARD_BYTES, WeightFile, sha256_of
 from bonefx.provenance import versions
+from bonefx.sources.hub import MAX_CARD_BYTES, WeightFile, sha256_of
 
 FORMAT = 1
 """Raised whenever graphs that were made before must not be used any more."""

@@ -21,9 +21,9 @@ from bonefx.detectors.base import Detector, Engine, Processing
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.graphs import Graph
 from bonefx.errors import BoneFXError, WeightsError
-from bonefx.hub import WeightFile, fetch_beside_weights, local_weights
-from bonefx.hub_client import OnProgress
 from bonefx.settings import ZERO_GPU, Settings
+from bonefx.sources.client import OnProgress
+from bonefx.sources.hub import WeightFile, fetch_beside_weights, local_weights
 
 TORCH_COMMAND = "`pip install '.[torch]'` in the folder of BoneFX"
 

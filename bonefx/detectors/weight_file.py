@@ -21,7 +21,7 @@ from bonefx.detectors import pickled
 from bonefx.detectors.pickled import Record, Storage, TensorClaim
 from bonefx.errors import BoneFXError, WeightsError, quoted
 from bonefx.files import open_regular
-from bonefx.hub import MAX_WEIGHTS_BYTES
+from bonefx.sources.hub import MAX_WEIGHTS_BYTES
 
 MAX_NUMBERS = 500_000_000  # in the tensors of a network; the largest YOLO26 has 60 million
 _MAX_DIRECTORY = 2 * 2**20  # bytes of a ZIP file's table of contents

@@ -20,8 +20,8 @@ from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
 from bonefx.detectors.opencv_import import cv2
 from bonefx.errors import WeightsError
-from bonefx.hub import WeightFile
 from bonefx.settings import Settings
+from bonefx.sources.hub import WeightFile
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bonefx import hub
 from bonefx.errors import SourceError
 from bonefx.evaluation.report import Report
 from bonefx.evaluation.summary import headlines, markdown_table
 from bonefx.settings import NOTICE, Settings
+from bonefx.sources import hub
 
 _CARD = """\
 ---
@@ -122,7 +122,7 @@ def push(
         place: folder in the repository, ending in `/`; the root if empty.
 
     Raises:
-        SourceError: see `bonefx.hub.push`.
+        SourceError: see `bonefx.sources.hub.push`.
     """
     check(settings)
     files: dict[str, bytes | Path] = {"README.md": card(reports).encode()}

@@ -14,8 +14,8 @@ from bonefx.evaluation import PROTOCOL, Score, original
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.schema import REPORT_VERSION, Curve, Point, Report, Rule, validate
 from bonefx.files import open_regular, whole
-from bonefx.hub import MAX_METRICS_BYTES
 from bonefx.results import Identity
+from bonefx.sources.hub import MAX_METRICS_BYTES
 
 
 def build(

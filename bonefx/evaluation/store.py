@@ -23,6 +23,12 @@ from bonefx.evaluation.dataset import Dataset, Problem
 from bonefx.evaluation.predictions import KEPT_PER_IMAGE
 from bonefx.files import whole
 
+METRICS = "precomputed_metrics"
+"""The folder of metrics files."""
+
+PREDICTIONS = "predictions"
+"""The store's folder in it."""
+
 _SCORE_STEPS = 10**6  # to a score of 1
 
 

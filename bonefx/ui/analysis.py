@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.hub import WeightFile
-from bonefx.hub_client import Progress
 from bonefx.results import Outcome
+from bonefx.sources.client import Progress
+from bonefx.sources.hub import WeightFile
 from bonefx.ui.background import Tell, in_background
 from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.example_results import ExampleResults, bundled

@@ -18,8 +18,8 @@ from gradio.components import Component
 
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
-from bonefx.hub import WeightFile
 from bonefx.results import Outcome
+from bonefx.sources.hub import WeightFile
 from bonefx.ui.analysis import kept_outcomes, open_example, open_image, run_models, settled_weights
 from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.example_files import ExampleFiles

@@ -7,9 +7,7 @@ soon as the app has computed them once.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -19,16 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from bonefx import __version__, images, inference
+from bonefx import __version__, images
 from bonefx.detections import Detections
-from bonefx.detectors import MODELS, Registry
-from bonefx.errors import BoneFXError
+from bonefx.detectors import MODELS
 from bonefx.files import replaced
-from bonefx.hub import WeightFile
 from bonefx.results import Outcome, Runtime, Weights
 from bonefx.settings import Settings, packaged
-from bonefx.terminal import replace_line
-from bonefx.ui.examples import THUMBNAILS, Example, contact_sheet, examples
+from bonefx.sources.hub import WeightFile
+from bonefx.ui.examples import Example, examples
 
 FILE = "example_results.json"
 """In the folder of the bundled weights."""
@@ -177,46 +173,6 @@ def _write(path: Path, record: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as beside:
             beside.write_text(json.dumps(record), encoding="utf-8")
-
-
-# --- the command -------------------------------------------------------------------------------------------
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Offer the command's arguments."""
-    parser.add_argument(
-        "--out", type=Path, default=packaged("bundled") / FILE, help="the file; by default the one in use"
-    )
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Run the bundled weights on all examples, in float32, and write what they find into one file.
-
-    The filmstrip's thumbnails are made anew too.
-    """
-    registry = Registry(Settings(hub=False, weights_dir=Path(os.devnull), precision="float32"))
-    models: dict[str, Any] = {}
-    for example in examples().values():
-        replace_line(example.id)
-        for outcome in inference.run(images.read(example.path), list(MODELS), registry):
-            if outcome.error is not None:
-                raise BoneFXError(f"{outcome.model} on {example.path.name}: {outcome.error}")
-            record = to_record(without_source_notes(outcome, example))
-            common = {key: record.pop(key) for key in ("weights", "runtime", "nms", "image_size")}
-            models.setdefault(outcome.model, (common, {}))[1][example.id] = record
-    replace_line("")
-    lines = [
-        f"{json.dumps(model_id)}: [{json.dumps(common)}, {{\n"
-        + ",\n".join(f" {json.dumps(name)}: {json.dumps(one)}" for name, one in results.items())
-        + "\n}]"
-        for model_id, (common, results) in models.items()
-    ]
-    text = f'{{"format": {FORMAT}, "models": {{\n' + ",\n".join(lines) + "\n}}\n"
-    options.out.write_text(text, encoding="utf-8")
-    contact_sheet().save(packaged("examples") / THUMBNAILS, quality=72)
-    print(f"{options.out}: {len(examples())} examples, {len(text) // 1024} kB.")
-    return 0
 
 
 def without_source_notes(outcome: Outcome, example: Example) -> Outcome:

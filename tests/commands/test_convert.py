@@ -69,7 +69,7 @@ def test_the_graph_answers_with_the_boxes_of_the_checkpoint(weights):
 
 
 def test_graphs_are_published_beside_the_weights(weights, hub, monkeypatch):
-    from bonefx import hub as sources
+    from bonefx.sources import hub as sources
 
     made = {file.name: file for file in graphs.files(weights.with_suffix(".float.json"))}
     settings = Settings(repo_id="owner/weights", endpoint=hub.url, token=WRITER)

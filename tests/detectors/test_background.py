@@ -19,8 +19,8 @@ from bonefx import images, matching
 from bonefx.detectors import Registry
 from bonefx.detectors.background import Request
 from bonefx.detectors.base import Stopwatch
-from bonefx.hub import local_weights
 from bonefx.settings import Settings, packaged
+from bonefx.sources.hub import local_weights
 
 pytest.importorskip("openvino")
 

@@ -16,7 +16,7 @@ from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.errors import WeightsError
-from bonefx.hub import local_weights
+from bonefx.sources.hub import local_weights
 from tests.golden import make_checkpoint
 
 GOLDEN = Path(make_checkpoint.__file__).parent

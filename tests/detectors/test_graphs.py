@@ -14,7 +14,7 @@ from bonefx.detectors import faster_rcnn, graphs, yolo
 from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.graphs import Card
 from bonefx.errors import WeightsError
-from bonefx.hub import WeightFile, local_weights, sha256_of
+from bonefx.sources.hub import WeightFile, local_weights, sha256_of
 
 
 @pytest.fixture

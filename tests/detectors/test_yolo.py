@@ -18,9 +18,9 @@ from bonefx.detectors import yolo
 from bonefx.detectors.base import Stopwatch
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.errors import BoneFXError, WeightsError
-from bonefx.hub import local_weights
 from bonefx.matching import iou_matrix
 from bonefx.settings import packaged
+from bonefx.sources.hub import local_weights
 
 BUNDLED = packaged("bundled") / "yolo26n_512.pt"
 

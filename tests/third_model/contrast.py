@@ -16,8 +16,8 @@ import numpy as np
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.loading import require
 from bonefx.errors import WeightsError
-from bonefx.hub import WeightFile
 from bonefx.settings import Settings
+from bonefx.sources.hub import WeightFile
 
 if TYPE_CHECKING:
     from torch import nn

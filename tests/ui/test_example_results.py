@@ -14,8 +14,8 @@ import pytest
 
 from bonefx import images, inference
 from bonefx.detectors import MODELS, Registry
-from bonefx.hub import WeightFile, sha256_of
 from bonefx.settings import Settings, packaged
+from bonefx.sources.hub import WeightFile, sha256_of
 from bonefx.ui import example_results as kept
 from bonefx.ui.examples import THUMBNAIL, THUMBNAILS, contact_sheet, examples
 

@@ -20,12 +20,11 @@ from bonefx.detectors import ModelSpec
 from bonefx.errors import BoneFXError, MetricsError
 from bonefx.evaluation import report
 from bonefx.evaluation.report import Report
-from bonefx.evaluation.run import METRICS, PREDICTIONS
-from bonefx.evaluation.store import Store
-from bonefx.hub import fetch_metrics
+from bonefx.evaluation.store import METRICS, PREDICTIONS, Store
 from bonefx.inference import CHOICES
 from bonefx.results import Identity, Outcome
 from bonefx.settings import Settings, packaged
+from bonefx.sources.hub import fetch_metrics
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -59,7 +58,7 @@ def served(*arguments: object) -> Iterator[tuple[subprocess.Popen, list[str]]]:
                 break
         yield process, links
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait(20)
 
 

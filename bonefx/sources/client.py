@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from bonefx.deadline import watch
 from bonefx.errors import SourceError
-from bonefx.hub_cache import COMMIT, ETAG, RepoCache, check_name
-from bonefx.hub_errors import MissingError, Request, explain
+from bonefx.sources.cache import COMMIT, ETAG, RepoCache, check_name
+from bonefx.sources.deadline import watch
+from bonefx.sources.problems import MissingError, Request, explain
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

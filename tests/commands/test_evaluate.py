@@ -20,11 +20,11 @@ from PIL import Image
 
 from bonefx.__main__ import main
 from bonefx.calibration import calibration_of
+from bonefx.commands import evaluate as command
 from bonefx.consensus import CONSENSUS
 from bonefx.detectors import MODELS
-from bonefx.evaluation import consensus, report, run, score
-from bonefx.evaluation.run import METRICS, PREDICTIONS
-from bonefx.evaluation.store import Store, read_ground_truth, read_results
+from bonefx.evaluation import consensus, report, score
+from bonefx.evaluation.store import METRICS, PREDICTIONS, Store, read_ground_truth, read_results
 from bonefx.labels import DATASET_CLASSES
 from bonefx.results import Identity
 from bonefx.settings import packaged
@@ -493,7 +493,11 @@ def test_failures_are_sentences(data, evaluated, tmp_path, monkeypatch, capsys, 
 def test_other_data_never_replace_the_metrics_that_are_there(tmp_path, monkeypatch):
     """Without --out, the first data set's go to the folder of the metrics, another's to one in it."""
     monkeypatch.chdir(tmp_path)
-    places = [run._folder(tmp_path / "first")]
+    places = [command._folder(tmp_path / "first")]
     Store(Path(METRICS) / PREDICTIONS).write_ground_truth(replace(toy.dataset([[]]), name="first"))
-    places += [run._folder(tmp_path / "first"), run._folder(tmp_path / "second"), run._folder(None)]
+    places += [
+        command._folder(tmp_path / "first"),
+        command._folder(tmp_path / "second"),
+        command._folder(None),
+    ]
     assert places == [Path(METRICS), Path(METRICS), Path(METRICS) / "second", Path(METRICS)]

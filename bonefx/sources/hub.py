@@ -17,7 +17,9 @@ from typing import BinaryIO
 
 from bonefx.errors import SourceError
 from bonefx.files import open_regular
-from bonefx.hub_client import (
+from bonefx.results import Source, Weights
+from bonefx.settings import Settings, packaged
+from bonefx.sources.client import (
     ANSWER_SECONDS,
     PUSH_SECONDS,
     SILENCE_SECONDS,
@@ -28,9 +30,7 @@ from bonefx.hub_client import (
     Pushed,
     ignore,
 )
-from bonefx.hub_errors import MissingError
-from bonefx.results import Source, Weights
-from bonefx.settings import Settings, packaged
+from bonefx.sources.problems import MissingError
 
 __all__ = [
     "HubFile",

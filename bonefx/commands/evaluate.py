@@ -21,15 +21,12 @@ from bonefx.errors import DatasetError, MetricsError
 from bonefx.evaluation import Score, apart, calibration, compare, consensus, failures, publish, report, score
 from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predict import load, predict, say
-from bonefx.evaluation.store import Store, read_ground_truth, read_results
+from bonefx.evaluation.store import METRICS, PREDICTIONS, Store, read_ground_truth, read_results
 from bonefx.evaluation.summary import headline, headlines, markdown_table
 from bonefx.inference import CHOICES
 from bonefx.results import Identity
 from bonefx.settings import Settings, packaged
 from bonefx.shards import check_installed
-
-METRICS = "precomputed_metrics"
-PREDICTIONS = "predictions"  # the store, in the folder of the metrics
 
 _SCORE_WITH = ("numpy", "pycocotools")
 

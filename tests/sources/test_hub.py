@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from bonefx import hub as sources
 from bonefx.errors import SourceError
-from bonefx.hub import (
+from bonefx.settings import Settings
+from bonefx.sources import hub as sources
+from bonefx.sources.hub import (
     Progress,
     SourceProblem,
     WeightFile,
@@ -25,7 +26,6 @@ from bonefx.hub import (
     local_weights,
     push,
 )
-from bonefx.settings import Settings
 from tests import hub_server as trouble
 from tests import processes
 
@@ -727,7 +727,7 @@ def test_an_unreadable_cache_is_a_problem_of_that_source(hub, settings, bundled,
     first(WeightSources(settings).candidates("best.pt", bundled))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     code = (
-        "from bonefx.hub import WeightSources; from bonefx.settings import Settings; "
+        "from bonefx.sources.hub import WeightSources; from bonefx.settings import Settings; "
         "from pathlib import Path; "
         f"settings = Settings(repo_id={REPO!r}, endpoint={hub.url!r}, weights_dir=Path('nowhere')); "
         f"found = WeightSources(settings).candidates('best.pt', {bundled!r}); "
