@@ -59,7 +59,7 @@ def build(registry: Registry, cases: Sequence[Case] | None = None, study: Study 
         analytics_enabled=False,
         fill_width=True,
     ) as demo:
-        gr.HTML(_HEADER, js_on_load=script(_STATIC / "page.js"), elem_id="masthead")
+        gr.HTML(_HEADER, js_on_load=script(_STATIC / "page" / "page.js"), elem_id="masthead")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Read", id="read"):
                 reading = _add_reading(demo, tabs, registry, store, workspace)
@@ -88,14 +88,14 @@ def _add_reading(
     )
     strip = gr.HTML(
         files.strip(),
-        html_template=(_STATIC / "strip.html").read_text("utf-8"),
-        css_template=(_STATIC / "strip.css").read_text("utf-8"),
-        js_on_load=script(_STATIC / "strip.js"),
+        html_template=(_STATIC / "page" / "strip.html").read_text("utf-8"),
+        css_template=(_STATIC / "page" / "strip.css").read_text("utf-8"),
+        js_on_load=script(_STATIC / "page" / "strip.js"),
         apply_default_css=False,
         elem_id="strip",
     )
     reader = viewer(first_value(registry, store, files), elem_id="reader")
-    news = gr.HTML(None, html_template="", js_on_load=script(_STATIC / "news.js"), visible="hidden")
+    news = gr.HTML(None, html_template="", js_on_load=script(_STATIC / "page" / "news.js"), visible="hidden")
     file = gr.File(type="filepath", elem_id="upload", visible="hidden", label="Your radiograph")
     choice = gr.Number(visible=False)
     add_downloads(reader, visit)
@@ -127,7 +127,9 @@ def launch_options() -> dict[str, Any]:
     served = server_options()
     return {
         "theme": theme,
-        "css": "".join((_STATIC / name).read_text("utf-8") for name in ("page.css", "metrics.css")),
+        "css": "".join(
+            (_STATIC / name).read_text("utf-8") for name in ("page/page.css", "metrics/metrics.css")
+        ),
         "max_file_size": MAX_UNPACKED,  # an archive; a single image has the reader's own limit
         "mcp_server": installed(),
         "run_history": False,

@@ -50,9 +50,9 @@ def add_batch_tab(registry: Registry, store: MetricsStore, reading: Reading | No
     workspace = Workspace()
     shown = gr.HTML(
         value(None, "empty", ""),
-        html_template=(_STATIC / "batch.html").read_text("utf-8"),
-        css_template=(_STATIC / "batch.css").read_text("utf-8"),
-        js_on_load=(_STATIC / "batch.js").read_text("utf-8"),
+        html_template=(_STATIC / "batch" / "batch.html").read_text("utf-8"),
+        css_template=(_STATIC / "batch" / "batch.css").read_text("utf-8"),
+        js_on_load=(_STATIC / "batch" / "batch.js").read_text("utf-8"),
         apply_default_css=False,
         elem_id="batch",
     )

@@ -2,7 +2,7 @@
 
 Lines and areas go into an SVG that is stretched to its place; marks and text stand at percentages of another
 one, in CSS pixels. So text has one size on a phone and on a wide screen. Colours follow the page's light or
-dark theme, through the custom properties of `static/metrics.css`.
+dark theme, through the custom properties of `static/metrics/metrics.css`.
 """
 
 from __future__ import annotations

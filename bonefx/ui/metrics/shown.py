@@ -64,7 +64,7 @@ def compared(first: Series, second: Series, rule: Rule) -> list[FrocDifference] 
 
 
 def wrap(content: str) -> str:
-    """HTML in the dress of `static/metrics.css`."""
+    """HTML in the dress of `static/metrics/metrics.css`."""
     return f'<div class="metrics">{content}</div>'
 
 

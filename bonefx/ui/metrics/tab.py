@@ -60,7 +60,7 @@ def build_metrics_tab(store: MetricsStore, tab: gr.Tab, in_use: Callable[[], InU
         in_use: what the figures must belong to, by the time of the call.
     """
 
-    def html(content: str = "") -> gr.HTML:  # its dress is the page's, static/metrics.css
+    def html(content: str = "") -> gr.HTML:  # its dress is the page's, static/metrics/metrics.css
         return gr.HTML(content, apply_default_css=False)
 
     top, curves = html(wrap("<p>Looking for the figures…</p>")), html()

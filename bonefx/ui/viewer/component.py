@@ -11,7 +11,6 @@ browser's. This module makes the component and the values that it shows. A value
                     "selected", "message"}; `thresholds`, `strict` and `notes` by pane id (a score of None: no
                     score reaches this point, nothing is above it), in place of the panes' own; without
                     points, "message" says why
-    compare         the ids of the panes that stand side by side at first
     agreement       None, or {"of": two pane ids, "looks"}: a further pane with what the two agree on
     about           what is said beside the picture, see `panes.value`
 
@@ -135,7 +134,6 @@ def viewer_value(
         "panes": marked,
         "ground_truth": lesions,
         "operating": None if operating is None else dict(operating),
-        "compare": [pane["id"] for pane in marked],
         "agreement": {"of": list(agreement_of), "looks": _TOGETHER} if agreement_of else None,
         "about": dict(about or {}),
     }

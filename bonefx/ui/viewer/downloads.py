@@ -34,7 +34,7 @@ SINGLE_FILES = ("png", "json", "csv")
 ARCHIVES = (*FORMATS, "dicom")
 """A ZIP archive for other tools; of a DICOM image also a structured report and a picture with boxes."""
 
-_SAVE = Path(__file__).parents[1] / "static" / "save.js"
+_SAVE = Path(__file__).parents[1] / "static" / "viewer" / "save.js"
 
 
 def add_downloads(reader: gr.HTML, visit: gr.State) -> None:

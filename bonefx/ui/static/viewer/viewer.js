@@ -43,7 +43,7 @@ function rebuild(value, sameImage) {
   Object.assign(state, { hovered: null, focused: null, lit: null, thresholds: {}, stricts: {}, notes: {} });
   state.opened.clear();
   part("viewer").classList.toggle("empty", !value?.image);
-  const shown = value?.image ? value : { panes: [], compare: [], ground_truth: null };
+  const shown = value?.image ? value : { panes: [], ground_truth: null };
   state.truth = Boolean(shown.ground_truth && state.truth && sameImage);
   for (const pane of shown.panes) {
     state.thresholds[pane.id] = pane.threshold;

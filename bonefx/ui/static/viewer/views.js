@@ -5,7 +5,7 @@ const PHONE = 560; // CSS pixels of the stage
 
 const isPhone = () => part("viewer").clientWidth > 0 && part("viewer").clientWidth < PHONE;
 
-const compared = () => state.value?.compare ?? [];
+const compared = () => (state.value?.panes ?? []).map((pane) => pane.id);
 
 // Where there are more than two models, the visitor says which two stand side by side.
 function comparedPair(value) {
@@ -14,7 +14,7 @@ function comparedPair(value) {
 }
 
 function makePairs(value) {
-  const ids = value.agreement ? value.compare : [];
+  const ids = value.agreement ? value.panes.map((pane) => pane.id) : [];
   const title = (id) => value.panes.find((pane) => pane.id === id).title;
   const pairs = ids.flatMap((first, i) => ids.slice(i + 1).map((second) => [first, second]));
   part("pair").hidden = pairs.length < 2;
