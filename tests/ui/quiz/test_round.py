@@ -260,6 +260,18 @@ def test_the_mode_has_a_link_and_a_way_back(reader):
     assert "quiz" not in one.page.url
 
 
+def test_what_cannot_be_fetched_is_said_and_fetched_again(reader):
+    one = reader()
+    one.page.route("**/quiz-*.json", lambda route: route.abort())
+    one.page.goto(f"{one.address}/?quiz=1")
+    expect(one.page.locator("#quiz")).to_contain_text("This cannot be opened now")
+    one.page.unroute("**/quiz-*.json")
+    one.page.go_back()
+    one.page.goto(f"{one.address}/?quiz=1")
+    expect(one.part("front")).to_be_visible()
+    expect(one.page.locator("#quiz")).not_to_contain_text("cannot be opened")
+
+
 def test_a_round_goes_on_after_a_look_at_the_examples(reader):
     one = reader()
     one.open()

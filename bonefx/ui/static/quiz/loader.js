@@ -2,6 +2,7 @@
 
 const EVENTS = ["begin", "ahead", "answer"]; // Gradio (6.31) looks for their names here, in quotes
 let made = null;
+const failure = document.createElement("p");
 const address = () => new URLSearchParams(location.search);
 
 async function make() {
@@ -10,7 +11,7 @@ async function make() {
   const { css, js } = await response.json();
   const style = document.createElement("style");
   style.textContent = css;
-  element.append(style);
+  element.append(style, element.querySelector("template").content.cloneNode(true));
   const module = URL.createObjectURL(new Blob([js], { type: "text/javascript" }));
   (await import(module)).default(element, props, tell, watch);
   URL.revokeObjectURL(module);
@@ -25,9 +26,11 @@ async function show(mode) {
     document.dispatchEvent(new CustomEvent("bonefx:go", { detail: { id: "read" } }));
     try {
       await (made ??= make());
+      failure.remove();
     } catch (error) {
       made = null;
-      element.textContent = `This cannot be opened now (${error.message}). Reload the page.`;
+      failure.textContent = `This cannot be opened now (${error.message}). Try again, or reload the page.`;
+      element.append(failure);
     }
   }
   element.closest(".tabitem").classList.toggle("quizzing", mode === "quiz");
