@@ -11,6 +11,8 @@ from bonefx.benchmark.measure import Plan, measure
 from bonefx.benchmark.worker import STAGES
 from bonefx.errors import BoneFXError
 
+pytestmark = pytest.mark.slow
+
 TINY = Plan(
     models=("yolo",), images=2, rounds=1, starts=1, shapes=False, lengths=(64,), boxes=(0, 3), repeats=1
 )

@@ -11,6 +11,8 @@ from bonefx.detectors import MODELS, Registry
 from bonefx.detectors.base import Stopwatch
 from bonefx.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("model_id", "write", "size"),

@@ -18,6 +18,8 @@ from bonefx.settings import Settings, packaged
 from tests.hub_server import WRITER
 from tests.training import toy
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openvino")
 
 

@@ -29,6 +29,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_folder_of_results(folder):
     done = run(folder, "detect", "arms", "--out", "arms/out")
     assert done.returncode == 1  # for forearm.png
@@ -125,6 +126,7 @@ def wait_for(condition) -> None:
         (signal.SIGINT, (), 0),  # before anything is found
     ],
 )
+@pytest.mark.slow
 def test_a_batch_that_is_stopped_leaves_what_is_finished(archive, number, arguments, pictures):
     out = archive.parent / "out"
     process = started(archive, "--out", "out", *arguments)
@@ -154,6 +156,7 @@ def test_a_batch_is_complete_where_nothing_stopped_it(folder):
     assert "ended early" not in (folder / "out" / "README.txt").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_batch_without_a_word(archive):
     process = started(archive, "--model", "yolo", "--out", "out")
     process.stdout.readline()
@@ -184,6 +187,7 @@ def test_a_reader_that_goes_away_ends_the_batch_without_a_word(archive):
         (20_000, ("arms.zip",), "", None),
     ],
 )
+@pytest.mark.slow
 def test_a_full_disk_is_named_with_the_file_and_holds_no_half_of_it(
     tmp_path, limit, arguments, words, written
 ):

@@ -172,6 +172,7 @@ def test_without_a_model_and_without_the_images(out, capsys):
     assert "| YOLO | `yolo26n_512.pt` |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(data, evaluated, tmp_path, capfd):
     """Killed, then stopped by Ctrl-C, then left alone: the same bytes as in one go."""
     command = ["--data", data, "--model", "yolo", "--out", tmp_path / "out"]
@@ -271,6 +272,7 @@ def test_models_are_compared_on_the_same_resamples(out, capsys):
     assert "; against YOLO, the difference" in text
 
 
+@pytest.mark.slow
 def test_the_consensus_is_scored_from_what_is_stored_of_both(out):
     store = Store(out / "predictions")
     stored = second_model(store)
@@ -390,6 +392,7 @@ def test_first_push_second_push_nothing_changed(hub, push, out, capsys):
     assert repo.head != first
 
 
+@pytest.mark.slow
 def test_other_data_have_their_own_folder_on_the_hub(hub, push, out, data, capsys):
     """Beside the data that the models know best, whose files stay as they are."""
     assert push() == 0

@@ -11,6 +11,8 @@ from bonefx.__main__ import main
 from bonefx.training import data
 from tests.training import toy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -22,6 +22,8 @@ from bonefx.detectors.base import Stopwatch
 from bonefx.settings import Settings, packaged
 from bonefx.sources.hub import local_weights
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openvino")
 
 RGB = images.read(packaged("examples") / "wrist-1.png").rgb

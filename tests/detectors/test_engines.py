@@ -149,6 +149,7 @@ assert sum("FakeQuantize" in operation.get_type_name() for operation in model.ge
         ("nncf", QUANTISE),
     ],
 )
+@pytest.mark.slow
 def test_nobody_is_told_that_openvino_or_nncf_is_used(package, code):
     """In a process of its own, whose every attempt to look up or reach another host is written down."""
     pytest.importorskip("openvino")

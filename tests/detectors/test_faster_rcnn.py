@@ -50,6 +50,7 @@ def share_found(expected: dict, found: Detections) -> float:
 
 
 @pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.slow
 def test_detectron2s_own_boxes_are_found(detector, name):
     found = detector.detect(IMAGES[name], Stopwatch())
     assert len(found) == 300
@@ -73,6 +74,7 @@ def graph(checkpoint):
 
 
 @pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.slow
 def test_openvino_finds_detectron2s_own_boxes_too(graph, name):
     for detector in graph:
         stopwatch = Stopwatch()
@@ -90,10 +92,12 @@ def test_detectron2_itself_behind_the_same_function(checkpoint):
     assert share_found(REFERENCE[name], detector.detect(IMAGES[name], Stopwatch())) >= 0.97
 
 
+@pytest.mark.slow
 def test_a_single_dark_pixel_is_an_image_too(detector):
     assert len(detector.detect(np.zeros((1, 1, 3), np.uint8), Stopwatch())) <= 300
 
 
+@pytest.mark.slow
 def test_no_setting_gives_more_detections_than_any_detector_may_return(checkpoint, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("TEST: {DETECTIONS_PER_IMAGE: 900}", encoding="utf-8")

@@ -324,6 +324,7 @@ NESTED = pickle.EMPTY_TUPLE + pickle.TUPLE1 * 200_000
     ],
     ids=range(24),
 )
+@pytest.mark.slow
 def test_a_pickle_made_by_hand_is_refused(tmp_path, program):
     path = archive(tmp_path / "a.pth", program)
     with pytest.raises(WeightsError, match="damaged or is not a PyTorch checkpoint"):

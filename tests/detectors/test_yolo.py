@@ -89,6 +89,7 @@ def odd_sizes() -> list[np.ndarray]:
     return made
 
 
+@pytest.mark.slow
 def test_boxes_and_scores_are_those_of_ultralytics_own_predict(detector):
     found_any = 0
     for rgb in odd_sizes():
@@ -105,6 +106,7 @@ def test_boxes_and_scores_are_those_of_ultralytics_own_predict(detector):
     assert found_any > 100
 
 
+@pytest.mark.slow
 def test_the_graph_finds_the_same_in_openvino(detector, tmp_path):
     pytest.importorskip("openvino")
     from bonefx.detectors import convert
@@ -123,6 +125,7 @@ def test_the_graph_finds_the_same_in_openvino(detector, tmp_path):
         assert same.any(axis=1)[expected.scores > 0.002].all()
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_not_in_the_graph_is_an_error_of_the_conversion():
     pytest.importorskip("openvino")
     from bonefx.detectors import convert

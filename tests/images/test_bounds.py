@@ -154,6 +154,7 @@ class TestApart:
         assert np.array_equal(images.read(tmp_path / "a.dcm").grey, DEEP)
         assert os.waitpid(child, 0)[1] == 0
 
+    @pytest.mark.slow
     def test_nothing_is_left_running(self, tmp_path):
         picture = dicom(DEEP, uid.JPEG2000Lossless, [saved(DEEP, "JPEG2000", no_jp2=True)])
         (tmp_path / "a.dcm").write_bytes(picture)

@@ -23,6 +23,8 @@ from bonefx.shards.run import run
 from bonefx.shards.worker import ENDED, Worker
 from tests.shards.conftest import BROKEN, GOOD, MODELS, THRESHOLD
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(bonefx.__file__).parents[1]
 
 

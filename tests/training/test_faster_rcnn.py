@@ -50,6 +50,7 @@ def assert_same(one, other):
         assert torch.equal(value, other[name]), name
 
 
+@pytest.mark.slow
 def test_some_steps_lower_the_loss(toys, tmp_path):
     losses = []
     recipe = replace(TINY, epochs=10, lr=1e-3, trunk_lr=1e-3, degrees=0.0, translate=0.0, scale=0.0)

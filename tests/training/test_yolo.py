@@ -25,6 +25,8 @@ from bonefx.settings import packaged
 from bonefx.training import data, yolo
 from tests.training import toy
 
+pytestmark = pytest.mark.slow
+
 RECIPE = replace(toy.TINY_YOLO, epochs=4)
 BUNDLED = packaged("bundled") / "yolo26n_512.pt"
 

@@ -239,6 +239,7 @@ def test_plain_http(app_address, pictures, values):
     assert result["model"] == "yolo"
 
 
+@pytest.mark.slow
 def test_eight_clients_at_once_each_get_their_own_answer(app_address, pictures):
     answers: dict[int, dict] = {}
 

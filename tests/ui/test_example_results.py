@@ -118,6 +118,7 @@ print(sorted(each for each in ("torch", "openvino", "ultralytics") if each in sy
 """
 
 
+@pytest.mark.slow
 def test_examples_need_no_model():
     """Two of them, in a process of its own: nothing that computes was even imported."""
     from playwright.sync_api import expect

@@ -23,6 +23,8 @@ from tests.processes import environment
 from tests.ui.test_guards import FORM, form, uploaded
 from tests.ui.test_injection import NAME, SIGNS, hostile_dicom
 
+pytestmark = pytest.mark.slow
+
 APP = packaged("examples").parent / "app.py"
 
 
