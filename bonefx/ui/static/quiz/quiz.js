@@ -4,7 +4,8 @@
 const link = () => query().get("quiz");
 const query = () => new URLSearchParams(location.search);
 const study = () => Boolean(props.value?.study);
-let busy = false;
+const PATIENCE = 20_000; // ms, until a silent server is said to be one: the models' first marks take some seconds
+let busy = 0; // a timer while an answer is under way
 
 const SECTIONS = ["front", "reading", "end", "wait"];
 function open(name, heading) {
@@ -64,10 +65,20 @@ function begin() {
 
 function send(name, data) {
   if (busy) return;
-  busy = true;
+  busy = setTimeout(() => {
+    ready();
+    part("late").hidden = false;
+  }, PATIENCE);
   part("go").disabled = true;
   part("problem").hidden = true;
   trigger(name, data);
+}
+
+function ready() {
+  clearTimeout(busy);
+  busy = 0;
+  part("go").disabled = false;
+  part("late").hidden = true;
 }
 
 // --- one step ----------------------------------------------------------------------------------------------
@@ -75,8 +86,7 @@ function send(name, data) {
 function update() {
   const value = props.value?.now ?? null;
   if (!value || value === step) return;
-  busy = false;
-  part("go").disabled = false;
+  ready();
   if (value.problem) {
     part("problem").textContent = value.problem;
     part("problem").hidden = false;
