@@ -12,13 +12,13 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from bonefx.labels import CLASSES
 from bonefx.phantoms import Phantom, render
+from bonefx.phantoms.dataset import annotation
 
 
 @dataclass(frozen=True)
@@ -160,23 +160,10 @@ def write(folder: Path, examples: tuple[Example, ...] = EXAMPLES) -> dict:
                 "side": phantom.side,
             }
         )
-        for lesion in phantom.lesions:
-            x1, y1, x2, y2 = (float(v) for v in np.round(lesion.box, 1))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": lesion.class_id + 1,
-                    "bbox": [x1, y1, round(x2 - x1, 1), round(y2 - y1, 1)],
-                    "area": round((x2 - x1) * (y2 - y1), 1),
-                    "iscrowd": 0,
-                    "bone": lesion.bone,
-                    "kind": lesion.kind,
-                    "displaced": lesion.displaced,
-                    "difficulty": lesion.difficulty,
-                    "visibility": lesion.visibility,
-                }
-            )
+        annotations += [
+            annotation(lesion, one, number)
+            for one, lesion in enumerate(phantom.lesions, len(annotations) + 1)
+        ]
     truth = {
         "info": {"description": "BoneFX synthetic phantom radiographs", "license": "CC BY 4.0"},
         "images": images,

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bonefx.labels import CLASSES, DATASET_CLASSES
-from bonefx.phantoms.radiograph import Phantom, render
+from bonefx.phantoms.radiograph import Lesion, Phantom, render
 from bonefx.phantoms.scenes import REGIONS, VIEWS
 
 _LEAST_VISIBLE = 0.12
@@ -25,6 +25,24 @@ def label_rows(phantom: Phantom) -> list[str]:
         place = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height
         rows.append(f"{number} " + " ".join(f"{value:.6f}" for value in place))
     return rows
+
+
+def annotation(lesion: Lesion, number: int, image_number: int) -> dict[str, Any]:
+    """A lesion as an annotation of COCO's, with what is known of it beside."""
+    x1, y1, x2, y2 = (float(value) for value in np.round(lesion.box, 1))
+    return {
+        "id": number,
+        "image_id": image_number,
+        "category_id": lesion.class_id + 1,
+        "bbox": [x1, y1, round(x2 - x1, 1), round(y2 - y1, 1)],
+        "area": round((x2 - x1) * (y2 - y1), 1),
+        "iscrowd": 0,
+        "bone": lesion.bone,
+        "kind": lesion.kind,
+        "displaced": lesion.displaced,
+        "difficulty": lesion.difficulty,
+        "visibility": lesion.visibility,
+    }
 
 
 def draw_one(rng: np.random.Generator, size: int) -> Phantom:

@@ -9,11 +9,13 @@ near miss too.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import Self
 
 from bonefx.detections import Detections
 from bonefx.evaluation.froc import LENIENT_IOU, NMS_IOU
@@ -66,8 +68,15 @@ def judge(boxes: np.ndarray, ratings: np.ndarray, case: Case) -> Judged:
     return Judged(tuple(verdicts), tuple(found))
 
 
+class _Counts:
+    """Numbers that add up, each with its own."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(operator.add, astuple(self), astuple(other)))  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class Tally:
+class Tally(_Counts):
     """What marks on several cases come to.
 
     Attributes:
@@ -83,16 +92,6 @@ class Tally:
     false_alarms: int = 0
     intact: int = 0
     left_alone: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.images + other.images,
-            self.lesions + other.lesions,
-            self.found + other.found,
-            self.false_alarms + other.false_alarms,
-            self.intact + other.intact,
-            self.left_alone + other.left_alone,
-        )
 
 
 def tally(case: Case, judged: Judged) -> Tally:
@@ -154,7 +153,7 @@ def rate_interval(count: int, images: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(_Counts):
     """What a reader's second answers differ in from the first.
 
     Attributes:
@@ -169,15 +168,6 @@ class Change:
     believed: int = 0
     own: int = 0
     dropped: int = 0
-
-    def __add__(self, other: Change) -> Change:
-        return Change(
-            self.gained + other.gained,
-            self.lost + other.lost,
-            self.believed + other.believed,
-            self.own + other.own,
-            self.dropped + other.dropped,
-        )
 
 
 def change(case: Case, first: Answer, second: Answer, shown: Mapping[str, np.ndarray]) -> Change:
