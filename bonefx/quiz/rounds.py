@@ -130,7 +130,7 @@ def draw(
         played: ids of cases that the reader has had; they come again only where there are no others.
         seed: of what is left to chance.
     """
-    rng = np.random.default_rng(seed)
+    rng, stale = np.random.default_rng(seed), set(played)
 
     def shuffled(some: Sequence[Case]) -> list[Case]:
         return [some[i] for i in rng.permutation(len(some))]
@@ -141,6 +141,6 @@ def draw(
     chosen: list[Case] = []
     for count, broken in ((intact, False), (CASES - intact, True)):
         of_kind = shuffled([case for case in cases if bool(len(case.boxes)) == broken])
-        chosen += sorted(of_kind, key=lambda case: case.id in played)[:count]
+        chosen += sorted(of_kind, key=lambda case: case.id in stale)[:count]
     steps = [Step(case, arm) for case in shuffled(chosen) for arm in (*PHASES[setting], None)]
     return Round(steps, () if setting == "never" else models)
