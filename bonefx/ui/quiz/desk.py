@@ -14,7 +14,7 @@ from bonefx import images
 from bonefx.detectors import MODELS, Registry
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.quiz.cases import Case, pack
-from bonefx.quiz.rounds import Round, Setting, draw
+from bonefx.quiz.rounds import CASES, Round, Setting, draw
 from bonefx.quiz.study import Study, Waiting
 from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.quiz import screen
@@ -56,6 +56,7 @@ class Desk:
     Attributes:
         is_study: whether there is one.
         own_folder: whether the cases are somebody's own.
+        round_size: how many cases a round has.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Desk:
         self._models = Models(registry, store)
         self._cases = pack() if cases is None else tuple(cases)
         self._study = study
+        self.round_size = min(CASES, len(self._cases))
         self._folder = storage().new_entry(lasting=True)
         gr.set_static_paths([self._folder])
         self._images: dict[str, dict[str, Any]] = {}

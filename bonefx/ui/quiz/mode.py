@@ -32,12 +32,12 @@ _SCRIPTS = (  # the later use the earlier; the last starts
 )
 
 _PHANTOMS = (
-    "Ten radiographs, some with a fracture and some without. Mark what looks broken; then see what the "
+    "Radiographs, some with a fracture and some without. Mark what looks broken; then see what the "
     "models mark, and what is true. The cases are synthetic phantoms that no model has learnt from: they "
     "teach how to look and how models err, and say nothing about patients."
 )
 _OWN = (
-    "Ten radiographs of your own folder, some with a fracture and some without. Mark what looks broken; then "
+    "Radiographs of your own folder, some with a fracture and some without. Mark what looks broken; then "
     "see what the models mark, and what the folder's labels say. The pictures stay on this machine."
 )
 
@@ -50,6 +50,7 @@ def add_quiz(desk: Desk) -> None:
         "study": desk.is_study,
         "offer": {
             "models": [{"id": each.id, "name": each.name} for each in MODELS.values()],
+            "cases": desk.round_size,
             "intro": _OWN if desk.own_folder else _PHANTOMS,
         },
     }

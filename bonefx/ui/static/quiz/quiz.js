@@ -25,8 +25,9 @@ function leave() {
 // --- the settings ------------------------------------------------------------------------------------------
 
 function showFront() {
-  const { models, intro } = props.value.offer;
+  const { models, intro, cases } = props.value.offer;
   part("intro").textContent = intro;
+  part("start").textContent = `Begin: ${counted(cases, "case")}`;
   if (!part("whose").querySelector("label")) {
     for (const { id, name } of models) {
       const box = make("input", { type: "checkbox", name: "model", value: id, checked: true });
