@@ -179,7 +179,8 @@ function answerRow({ box, confidence, verdict }, i, reading) {
   return make("li", {}, which, make("span", { class: "sure", role: "group", "aria-label": `How sure, mark ${i + 1}` }, ...choices), gone);
 }
 
-part("go").addEventListener("click", go);
+// Not the second click of a double click: what it is on may be the next step already.
+part("go").addEventListener("click", ({ detail }) => detail < 2 && go());
 function go() {
   if (!step) return;
   if (step.phase === "again") return open("end", "end-title");
