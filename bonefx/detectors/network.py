@@ -218,22 +218,34 @@ class ProposalGenerator(RegionProposalNetwork):
         self.strides = [2**level for level in architecture.levels] + [2 ** (architecture.levels[-1] + 1)]
         self.rpn_head = RPNHead(architecture.channels, architecture.anchors)
 
-    def propose(self, objectness: Sequence[Tensor], deltas: Sequence[Tensor], size: Tensor) -> Tensor:
+    def anchors(self, objectness: Sequence[Tensor]) -> list[Tensor]:
+        """The anchors (n, 4) of each level of the RPN's output (..., h, w), see `anchors_at`."""
+        grids = [level.shape[-2:] for level in objectness]
+        return anchors_at(grids, self.strides, self.config, objectness[0].device)
+
+    def propose(
+        self,
+        anchors: Sequence[Tensor],
+        objectness: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        size: Tensor,
+    ) -> Tensor:
         """Proposals (n, 4) in one image, best first.
 
         Args:
-            objectness: a level each, finest first, (anchors, h, w).
+            anchors: a level each, finest first, (anchors * h * w, 4).
+            objectness: likewise (anchors, h, w).
             deltas: likewise (anchors * 4, h, w).
             size: (height, width) of the image before padding.
         """
         boxes, scores, levels = [], [], []
-        for level, anchors in enumerate(self._anchors(objectness)):
+        for level, of_level in enumerate(anchors):
             logits = objectness[level].permute(1, 2, 0).flatten()
             # A tensor, as the number of anchors is one in a traced graph.
             number = torch.minimum(torch.as_tensor(logits.shape[0]), torch.tensor(self.pre_nms_top_n()))
             best, rows = logits.topk(number)
             moves = deltas[level].unflatten(0, (-1, 4)).permute(2, 3, 0, 1).reshape(-1, 1, 4)[rows]
-            boxes.append(clip(decode(moves, anchors[rows], _RPN_WEIGHTS)[:, 0], size))
+            boxes.append(clip(decode(moves, of_level[rows], _RPN_WEIGHTS)[:, 0], size))
             scores.append(best)
             levels.append(torch.full_like(best, level))
         box, score, level = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
@@ -243,23 +255,20 @@ class ProposalGenerator(RegionProposalNetwork):
 
     def losses(
         self,
+        anchors: Sequence[Tensor],
         objectness: Sequence[Tensor],
         deltas: Sequence[Tensor],
         targets: Sequence[Mapping[str, Tensor]],
     ) -> dict[str, Tensor]:
         """The two losses of the RPN; the predictions are (b, anchors, h, w) and (b, anchors * 4, h, w)."""
-        anchors = [torch.cat(self._anchors(objectness))] * len(targets)
+        every = [torch.cat(list(anchors))] * len(targets)
         logits = torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in objectness], dim=1)
         moves = [level.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in deltas]
-        labels, matched = self.assign_targets_to_anchors(anchors, list(targets))
-        wanted = self.box_coder.encode(matched, anchors)
+        labels, matched = self.assign_targets_to_anchors(every, list(targets))
+        wanted = self.box_coder.encode(matched, every)
         flat = logits.reshape(-1, 1), torch.cat(moves, dim=1).reshape(-1, 4)
         objectness_loss, box_loss = self.compute_loss(*flat, labels, wanted)
         return {"rpn_objectness": objectness_loss, "rpn_box": box_loss}
-
-    def _anchors(self, objectness: Sequence[Tensor]) -> list[Tensor]:
-        grids = [level.shape[-2:] for level in objectness]
-        return anchors_at(grids, self.strides, self.config, objectness[0].device)
 
 
 class RoIPooler(nn.Module):
@@ -391,9 +400,11 @@ class FasterRCNN(nn.Module):
         """
         targets = list(targets)
         generator = self.proposal_generator
+        anchors = generator.anchors(dense.objectness)
         with torch.no_grad():
             proposals = [
                 generator.propose(
+                    anchors,
                     [level[i] for level in dense.objectness],
                     [level[i] for level in dense.deltas],
                     torch.tensor(size, dtype=torch.float32, device=dense.features[0].device),
@@ -401,7 +412,7 @@ class FasterRCNN(nn.Module):
                 for i, size in enumerate(sizes)
             ]
         _, losses = self.roi_heads(self._named(dense.features), proposals, list(sizes), targets)
-        return {**generator.losses(dense.objectness, dense.deltas, targets), **losses}
+        return {**generator.losses(anchors, dense.objectness, dense.deltas, targets), **losses}
 
     def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """All detections in one image, best first: the graph.
@@ -414,14 +425,14 @@ class FasterRCNN(nn.Module):
             Boxes (n, 4) in pixels of the image, scores (n,) and class ids (n,) from 0.
         """
         dense = self.dense(image)
-        proposals = self.proposal_generator.propose(
-            [level[0] for level in dense.objectness], [level[0] for level in dense.deltas], size
-        )
+        objectness, deltas = ([level[0] for level in levels] for levels in dense[1:])
+        generator = self.proposal_generator
+        proposals = generator.propose(generator.anchors(objectness), objectness, deltas, size)
         heads = self.roi_heads
         pooled = heads.box_roi_pool(self._named(dense.features), [proposals], [])
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        logits, moves = heads.box_predictor(heads.box_head(pooled))
         scores = logits.softmax(dim=1)[:, 1:]
-        boxes = clip(decode(deltas[:, 4:].unflatten(1, (-1, 4)), proposals, _ROI_WEIGHTS), size)
+        boxes = clip(decode(moves[:, 4:].unflatten(1, (-1, 4)), proposals, _ROI_WEIGHTS), size)
         found, class_ids = torch.nonzero(scores > SCORE_FLOOR).unbind(dim=1)
         boxes, scores = boxes[found, class_ids], scores[found, class_ids]
         keep = suppress(boxes, scores, class_ids, size, self.config.nms)[: self.config.max_detections]

@@ -110,7 +110,7 @@ def _epoch(
     begun = epoch * (len(samples) // recipe.batch)
     ratios = np.array([sample.width / sample.height for sample in samples])
     members = groups(ratios, recipe.batch, recipe.seed, epoch)[: total - begun]
-    workers = 0 if state.device == "cpu" else min(4, os.cpu_count() or 1)
+    workers = 0 if state.device == "cpu" else max(1, (os.cpu_count() or 1) // 2)
     rest = members[state.done - begun :]
     for batch in loader(samples, read, rest, state.done, recipe, state.network.divisor, workers):
         seed_step(recipe, state.done)
