@@ -1,4 +1,4 @@
-"""How a figure is written for a person: `41 %`, `34 to 48 %`, `0.412`; a dash where nobody knows it."""
+"""How figures are written for a person: `41 %`, `34 to 48 %`, `3 files`; a dash where nobody knows one."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ def decimals(interval: Sequence[float]) -> str:
 def whole(value: int | None) -> str:
     """Such as `12 345`."""
     return UNKNOWN if value is None else f"{value:,}".replace(",", " ")
+
+
+def counted(number: int, thing: str) -> str:
+    """Such as `1 file` and `3 files`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Such as `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bonefx.numbers import UNKNOWN, decimal, decimals, percent, percents, whole
+from bonefx.numbers import UNKNOWN, counted, decimal, decimals, listed, percent, percents, whole
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,10 @@ from bonefx.numbers import UNKNOWN, decimal, decimals, percent, percents, whole
         (decimals((0.3411, 0.48)), "0.341 to 0.480"),
         (whole(7), "7"),
         (whole(12345), "12 345"),
+        (counted(1, "file"), "1 file"),
+        (counted(0, "file"), "0 files"),
+        (listed(["a"]), "a"),
+        (listed(["a", "b", "c"]), "a, b and c"),
     ],
 )
 def test_a_figure_is_written_one_way(written, expected):

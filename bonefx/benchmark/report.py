@@ -13,6 +13,7 @@ from bonefx.benchmark.processes import SIDES
 from bonefx.benchmark.worker import STAGES
 from bonefx.errors import BoneFXError
 from bonefx.files import whole
+from bonefx.numbers import counted
 
 DETECTION = ("preprocess", "network", "postprocess")
 
@@ -82,14 +83,14 @@ def where(made: dict[str, Any]) -> str:
     files = ", ".join(f"{m['weights']['file']} at {m['image_size']} px" for m in made["models"])
     versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
     reference = ", ".join(
-        f"{m['name']} in {_computed(m['reference'])} with {_count(m['reference']['threads'], 'thread')}"
+        f"{m['name']} in {_computed(m['reference'])} with {counted(m['reference']['threads'], 'thread')}"
         for m in made["models"]
     )
     return (
         f"Measured on {made['created'][:10]} by `{made['command']}` on {machine['processor']}, "
-        f"{_count(machine['cores'], 'core')}, {_count(machine['threads'], 'thread')}; {versions}. "
-        f"The {weights} ({files}), {_count(made['images'], 'image')} in "
-        f"{_count(made['rounds'], 'round')}, reference and ours in turn. The reference, with the threads "
+        f"{counted(machine['cores'], 'core')}, {counted(machine['threads'], 'thread')}; {versions}. "
+        f"The {weights} ({files}), {counted(made['images'], 'image')} in "
+        f"{counted(made['rounds'], 'round')}, reference and ours in turn. The reference, with the threads "
         f"that it takes by itself: {reference}."
     )
 
@@ -181,10 +182,6 @@ def _middle(found: Spread) -> str:
 def _memory(found: dict[str, float | None]) -> str:
     resident = "–" if found["resident"] is None else f"{found['resident']:.0f}"
     return f"{resident} ({found['peak']:.0f})"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _aligned(table: Table) -> str:

@@ -11,8 +11,6 @@ from pathlib import Path
 from bonefx.detectors import MODELS, default_registry
 from bonefx.errors import RequestError
 
-_LOCAL = "127.0.0.1"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
@@ -32,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="whose marks a study shows",
     )
-    parser.add_argument("--host", default=_LOCAL, help="0.0.0.0 lets other machines in")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     parser.add_argument("--report", type=Path, metavar="FILE", help="evaluate a study's answers, and end")
     parser.add_argument("--json", action="store_true", help="the report as JSON")

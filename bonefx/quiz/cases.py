@@ -43,18 +43,6 @@ class Case:
     site: str = ""
     difficulty: str = ""
 
-    def to_record(self) -> dict[str, Any]:
-        """What a file of answers must know of it: all but the picture."""
-        return {
-            "id": self.id,
-            "width": self.width,
-            "height": self.height,
-            "boxes": [[round(float(value), 1) for value in box] for box in self.boxes],
-            "labels": list(self.labels),
-            "site": self.site,
-            "difficulty": self.difficulty,
-        }
-
 
 def pack() -> tuple[Case, ...]:
     """The cases that travel with the code: synthetic phantoms, whose fractures are known exactly."""

@@ -66,10 +66,9 @@ def readings(cases: Sequence[Case], readers: Sequence[Mapping[str, Answer]]) -> 
             for mark in judged.found:
                 ratings[row, at] = 0 if mark is None else answer.ratings[mark]
                 at += 1
-            false = [v in ("near miss", "false alarm") for v in judged.verdicts]
-            found[row, column] = sum(mark is not None for mark in judged.found)
-            false_alarms[row, column] = sum(false)
-            surest[row, column] = max(answer.ratings[false], default=0)
+            found[row, column] = judged.hits
+            false_alarms[row, column] = judged.false_alarms
+            surest[row, column] = max(answer.ratings[np.array(judged.false, dtype=bool)], default=0)
             seconds[row, column] = answer.seconds
     lesions = np.array([len(case.boxes) for case in cases], np.int64)
     return Readings(

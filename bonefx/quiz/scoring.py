@@ -42,8 +42,18 @@ class Judged:
     found: tuple[int | None, ...]
 
     @property
+    def hits(self) -> int:
+        """Fractures that were found."""
+        return sum(mark is not None for mark in self.found)
+
+    @property
+    def false(self) -> list[bool]:
+        """Of each mark, whether it is a false alarm."""
+        return [verdict in ("near miss", "false alarm") for verdict in self.verdicts]
+
+    @property
     def false_alarms(self) -> int:
-        return sum(verdict in ("near miss", "false alarm") for verdict in self.verdicts)
+        return sum(self.false)
 
 
 def judge(boxes: np.ndarray, ratings: np.ndarray, case: Case) -> Judged:
@@ -61,7 +71,7 @@ def judge(boxes: np.ndarray, ratings: np.ndarray, case: Case) -> Judged:
         box = boxes[index]
         if target >= 0:
             verdicts[index], found[target] = "found", index
-        elif any(match(box, one, LENIENT_IOU, centre=True)[0] >= 0 for one in case.boxes):
+        elif any(_finds(box, one) for one in case.boxes):
             verdicts[index] = "again"
         elif any(_middle_in(box, _grown(one)) for one in case.boxes):
             verdicts[index] = "near miss"
@@ -96,9 +106,8 @@ class Tally(_Counts):
 
 def tally(case: Case, judged: Judged) -> Tally:
     """Of one case."""
-    found = sum(mark is not None for mark in judged.found)
     intact = not len(case.boxes)
-    return Tally(1, len(case.boxes), found, judged.false_alarms, intact, intact and not judged.verdicts)
+    return Tally(1, len(case.boxes), judged.hits, judged.false_alarms, intact, intact and not judged.verdicts)
 
 
 def judged_answer(answer: Answer, case: Case) -> Judged:
@@ -112,9 +121,14 @@ def judged_detections(detections: Detections, case: Case) -> tuple[np.ndarray, J
     Returns:
         The scores of its marks, float64 (n,), and what they are.
     """
+    kept = one_a_place(detections)
+    return kept.scores.astype(np.float64), judge(kept.boxes.astype(np.float64), kept.scores, case)
+
+
+def one_a_place(detections: Detections) -> Detections:
+    """The best detection at each place, whatever its label."""
     boxes, scores = detections.boxes.astype(np.float64), detections.scores.astype(np.float64)
-    kept = nms(boxes, scores, NMS_IOU)
-    return scores[kept], judge(boxes[kept], scores[kept], case)
+    return detections[nms(boxes, scores, NMS_IOU)]
 
 
 def curve(found: Sequence[tuple[np.ndarray, Judged]], lesions: int) -> list[tuple[float, float]]:
@@ -127,7 +141,7 @@ def curve(found: Sequence[tuple[np.ndarray, Judged]], lesions: int) -> list[tupl
     scores = np.concatenate([np.zeros(0), *(each for each, _ in found)])
     verdicts = [verdict for _, judged in found for verdict in judged.verdicts]
     hits = np.array([verdict == "found" for verdict in verdicts], dtype=np.int64)
-    false = np.array([verdict in ("near miss", "false alarm") for verdict in verdicts], dtype=np.int64)
+    false = np.array([each for _, judged in found for each in judged.false], dtype=np.int64)
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)[: len(order)]  # equal scores enter together
     x, y = np.cumsum(false[order])[last] / len(found), np.cumsum(hits[order])[last] / lesions
@@ -193,12 +207,17 @@ def change(case: Case, first: Answer, second: Answer, shown: Mapping[str, np.nda
 
 
 def _false(answer: Answer, judged: Judged) -> np.ndarray:
-    return answer.boxes[[verdict in ("near miss", "false alarm") for verdict in judged.verdicts]]
+    return answer.boxes[np.array(judged.false, dtype=bool)]
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two marks are at one place."""
-    return bool(match(first, second, LENIENT_IOU, centre=True)[0] >= 0 or _middle_in(second, first))
+    return _finds(first, second) or _middle_in(second, first)
+
+
+def _finds(box: np.ndarray, target: np.ndarray) -> bool:
+    """Whether a mark finds a fracture, by itself."""
+    return bool(match(box, target, LENIENT_IOU, centre=True)[0] >= 0)
 
 
 def _middle_in(box: np.ndarray, area: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bonefx.inference import CHOICES
-from bonefx.numbers import UNKNOWN
+from bonefx.numbers import UNKNOWN, counted
 from bonefx.quiz.figures import FIGURES, Figure
 from bonefx.quiz.study import ARMS, Result
 
@@ -24,7 +24,7 @@ def in_words(result: Result) -> list[str]:
     how = "at once" if plan.washout_days is None else f"after {plan.washout_days:g} days"
     lines = [
         f"Reader study of {len(plan.cases)} cases, read alone and {how} with marks: {readers} of "
-        f"{plan.readers} reader{'' if plan.readers == 1 else 's'} with all answers, {result.answers} answers "
+        f"{counted(plan.readers, 'reader')} with all answers, {result.answers} answers "
         "in all.",
     ]
     for model, hashes in result.weights.items():

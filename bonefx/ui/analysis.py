@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +56,20 @@ def settled_weights(registry: Registry) -> dict[str, WeightFile] | None:
     settled = {model_id: registry.known_weights(model_id) for model_id in MODELS}
     known = {model_id: weights for model_id, weights in settled.items() if weights is not None}
     return known if len(known) == len(MODELS) else None
+
+
+def are_in_use(outcomes: Sequence[Outcome], registry: Registry) -> bool:
+    """Whether outcomes are those of the weights in use, as far as that is known of all models.
+
+    One that failed before there were weights is what the weights in use gave.
+    """
+    settled = settled_weights(registry)
+    return settled is not None and all(
+        outcome.weights is None
+        or outcome.model not in settled
+        or settled[outcome.model].sha256 == outcome.weights.sha256
+        for outcome in outcomes
+    )
 
 
 def run_models(session: Session, registry: Registry, results: ExampleResults) -> Iterator[str | Session]:

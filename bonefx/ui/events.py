@@ -19,8 +19,7 @@ from gradio.components import Component
 from bonefx.detectors import Registry
 from bonefx.errors import BoneFXError, RequestError
 from bonefx.results import Outcome
-from bonefx.sources.hub import WeightFile
-from bonefx.ui.analysis import kept_outcomes, open_example, open_image, run_models, settled_weights
+from bonefx.ui.analysis import are_in_use, kept_outcomes, open_example, open_image, run_models
 from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.example_files import ExampleFiles
 from bonefx.ui.example_results import ExampleResults, bundled
@@ -167,8 +166,7 @@ class Reading:
         return {self.page.visit: visit, self.page.reader: self._show(session)}
 
     def _show(self, session: Session) -> dict[str, Any] | None:
-        settled = settled_weights(self.registry)
-        sure = settled is not None and all(_made_by(settled, outcome) for outcome in session.outcomes)
+        sure = are_in_use(session.outcomes, self.registry)
         elsewhere = partial(self.store.report_for, folder=ELSEWHERE)
         return panes.value(session, self.store.report_for, elsewhere_for=elsewhere, settled=sure)
 
@@ -219,10 +217,3 @@ def _number(event: gr.EventData) -> int:
 
 def _failed(number: int, error: BoneFXError) -> dict[str, Any]:
     return {"choice": number, "error": str(error)}
-
-
-def _made_by(settled: dict[str, WeightFile], outcome: Outcome) -> bool:
-    """Whether an outcome is that of these weights; one that failed is what they gave."""
-    if outcome.model not in settled or outcome.weights is None:
-        return True
-    return settled[outcome.model].sha256 == outcome.weights.sha256

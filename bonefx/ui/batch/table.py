@@ -17,6 +17,7 @@ from bonefx.detectors import MODELS
 from bonefx.dicom_results import named_like_dicom
 from bonefx.entries import Entry
 from bonefx.labels import place
+from bonefx.numbers import counted
 from bonefx.settings import NOTICE
 from bonefx.ui.batch.run import ARCHIVE, Batch
 from bonefx.ui.operating import DEFAULT_RATE, RATES
@@ -66,7 +67,7 @@ def named(found: Sequence[Entry]) -> str:
     """The number of files, and some of their names."""
     names = ", ".join(entry.name for entry in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"{len(found)} {'file' if len(found) == 1 else 'files'} ({names}{more})"
+    return f"{counted(len(found), 'file')} ({names}{more})"
 
 
 def browser_row(row: Row) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def batch_in_words(batch: Batch) -> str:
     rows, of = len(batch.rows), len(batch.entries)
     failed = sum(row["failed"] for row in batch.rows)
     without = f" {failed} of them without a result of every model; the table says why." if failed else ""
-    done = f"{rows} {'file' if rows == 1 else 'files'}" if rows == of else f"{rows} of {of} files"
+    done = counted(rows, "file") if rows == of else f"{rows} of {of} files"
     return f"Done: {done}.{without}"
 
 

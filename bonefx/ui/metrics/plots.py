@@ -14,7 +14,7 @@ from bonefx.evaluation.report import Report, curve_of
 from bonefx.evaluation.schema import CalibrationRecord, ClassFigures, Curve, Froc, FrocDifference, Rule
 from bonefx.labels import CLASSES
 from bonefx.looks import Look
-from bonefx.numbers import UNKNOWN, percent, percents
+from bonefx.numbers import UNKNOWN, listed, percent, percents
 from bonefx.ui.metrics.axes import Axes, Axis, legend, nice_steps
 from bonefx.ui.metrics.tables import RULES, Series, decimal_cell, percent_cell, table, text
 from bonefx.ui.viewer.panes import RATES
@@ -115,7 +115,7 @@ def difference(
         axes.mark(better.look, rate, more, hollow=low <= 0 <= high)
         if not low <= 0 <= high:
             sure.setdefault(better.name, []).append(RATES.get(rate, f"{rate:g}"))
-    claims = [f"{name} finds more than chance explains at {_listed(at)}" for name, at in sure.items()]
+    claims = [f"{name} finds more than chance explains at {listed(at)}" for name, at in sure.items()]
     words = [
         f"Above 0, {first.name} finds more fractures at the same number of false alarms; below 0, "
         f"{second.name}. Lines are 95 % intervals of the difference, over the same resampled images for "
@@ -336,10 +336,6 @@ def _signed(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return f"{round(100 * value):+d}".replace("+0", "0").replace("-", "−")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _ids(key: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import gradio as gr
@@ -158,7 +157,7 @@ class Desk:
             return self._end(seat, round_)
         image = self._image(step.case)
         if step.arm is None:
-            return screen.truth(round_, image, self._found(seat, step.case))
+            return screen.revealed(round_, step.case, "truth", image, self._found(seat, step.case))
         due = step.arm == "with marks"
         return screen.reading(round_, image, self._found(seat, step.case) if due else None)
 
@@ -187,5 +186,5 @@ class Desk:
         """The viewer's record of a case, under a name that says nothing."""
         with self._lock:
             if case.id not in self._images:
-                self._images[case.id] = viewer_image(images.read(case.path), Path(self._folder), "")
+                self._images[case.id] = viewer_image(images.read(case.path), self._folder, "")
             return self._images[case.id]

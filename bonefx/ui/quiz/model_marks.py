@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-
-import numpy as np
+from functools import cached_property
 
 from bonefx import images, inference
 from bonefx.detections import Detections
 from bonefx.detectors import MODELS, Registry
-from bonefx.evaluation.froc import NMS_IOU
-from bonefx.matching import nms
 from bonefx.quiz.cases import Case
+from bonefx.quiz.scoring import one_a_place
 from bonefx.results import Outcome
-from bonefx.ui.analysis import settled_weights
+from bonefx.ui.analysis import are_in_use
 from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.operating import DEFAULT_RATE, Cut
 
@@ -36,14 +34,11 @@ class ModelMarks:
     threshold: float
     measured: bool
 
-    @property
+    @cached_property
     def shown(self) -> Detections | None:
         """The marks, one a place whatever its label; None after a failure."""
         found = self.outcome.detections
-        if found is None:
-            return None
-        above = found.above(self.threshold)
-        return above[nms(above.boxes.astype(np.float64), above.scores.astype(np.float64), NMS_IOU)]
+        return None if found is None else one_a_place(found.above(self.threshold))
 
     @property
     def sha256(self) -> str:
@@ -77,7 +72,7 @@ class Models:
     def _outcomes(self, case: Case) -> tuple[Outcome, ...]:
         with self._lock:
             kept = self._kept.get(case.id)
-        if kept is not None and self._in_use(kept):
+        if kept is not None and are_in_use(kept, self._registry):
             return kept
         radiograph = replace(images.read(case.path), name=case.id)
         outcomes = inference.run(radiograph, list(MODELS), self._registry)
@@ -87,10 +82,3 @@ class Models:
                     self._kept.clear()
                 self._kept[case.id] = outcomes
         return outcomes
-
-    def _in_use(self, outcomes: tuple[Outcome, ...]) -> bool:
-        settled = settled_weights(self._registry)
-        return settled is not None and all(
-            outcome.weights is not None and settled[outcome.model].sha256 == outcome.weights.sha256
-            for outcome in outcomes
-        )

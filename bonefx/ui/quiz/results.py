@@ -2,9 +2,9 @@
 
 sentences   what it means, the most important first
 rows        [arm, fractures found, false alarms per image, seconds a case], as text with intervals
-plot        the FROC plot, as HTML
-tally       what the browser adds up over rounds: {"site": {name: [found, lesions]}, "difficulty": the
-same,
+plot        the FROC plot: {"most", "curves": [{"name", "look", "steps"}], "points": [{"name", "look", "rate",
+            "share", "low", "high"}]}; None without a fracture
+tally       what the browser adds up over rounds: {"site": {name: [found, lesions]}, "difficulty": likewise,
             "images", "false_alarms", "played": ids of the cases}
 again       the cases, [{"number", "short", "view"}], those that went wrong first; `view` as of `screen`
 """
@@ -21,7 +21,7 @@ import numpy as np
 
 from bonefx.inference import CHOICES
 from bonefx.looks import Look
-from bonefx.numbers import percent, percents
+from bonefx.numbers import counted, listed, percent, percents
 from bonefx.quiz.answers import Answer, Arm
 from bonefx.quiz.cases import DIFFICULTIES, Case
 from bonefx.quiz.rounds import Round
@@ -64,12 +64,14 @@ def results(
         tallies = [tally(case, judged_answer(answer, case)) for case, answer in _answers(round_, arm)]
         if tallies:
             arms[arm] = functools.reduce(operator.add, tallies)
-    last = {case.id: screen.last_answer(round_, case) for case in round_.cases}
+    last = [
+        (case, tally(case, judged_answer(screen.last_answer(round_, case), case))) for case in round_.cases
+    ]
     return {
         "sentences": _sentences(round_, arms, models),
         "rows": [_row(arm, each, round_) for arm, each in arms.items()],
         "plot": _plot(round_.cases, arms, models),
-        "tally": _browser_tally(round_.cases, last),
+        "tally": _browser_tally(last),
         "again": _again(round_, last, models, image_of),
     }
 
@@ -88,9 +90,9 @@ def _sentences(
     last = list(arms.values())[-1]
     end = "In the end you" if len(arms) == 2 else "You"
     words.append(
-        f"{end} found {last.found} of {_counted(last.lesions, 'fracture')}, with "
-        f"{_counted(last.false_alarms, 'false alarm')} on {last.images} images. Of "
-        f"{_counted(last.intact, 'image')} without a fracture you left {last.left_alone} unmarked."
+        f"{end} found {last.found} of {counted(last.lesions, 'fracture')}, with "
+        f"{counted(last.false_alarms, 'false alarm')} on {last.images} images. Of "
+        f"{counted(last.intact, 'image')} without a fracture you left {last.left_alone} unmarked."
     )
     words.append(
         f"{last.images} cases are few: the intervals below say how far chance alone may carry these figures."
@@ -116,16 +118,16 @@ def _changed(made: Change) -> str:
     if made.gained:
         parts.append(f"found {made.gained} more")
     if made.lost:
-        parts.append(f"gave up {_counted(made.lost, 'fracture')} that you had found")
+        parts.append(f"gave up {counted(made.lost, 'fracture')} that you had found")
     if made.believed:
-        parts.append(f"believed {_counted(made.believed, 'false mark')}")
+        parts.append(f"believed {counted(made.believed, 'false mark')}")
     if made.own:
-        parts.append(f"set {_counted(made.own, 'false alarm')} of your own")
+        parts.append(f"set {counted(made.own, 'false alarm')} of your own")
     if made.dropped:
-        parts.append(f"took back {_counted(made.dropped, 'false alarm')}")
+        parts.append(f"took back {counted(made.dropped, 'false alarm')}")
     if not parts:
         return "The models' marks changed nothing that counts."
-    return f"With the models' marks you {_listed(parts)}."
+    return f"With the models' marks you {listed(parts)}."
 
 
 def _row(arm: Arm, each: Tally, round_: Round) -> list[str]:
@@ -185,13 +187,10 @@ def _steps(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [*stairs, (min(max(corners[-1][0], stairs[-1][0]), MOST), stairs[-1][1])]
 
 
-def _browser_tally(cases: Sequence[Case], last: Mapping[str, Answer]) -> dict[str, Any]:
+def _browser_tally(last: Sequence[tuple[Case, Tally]]) -> dict[str, Any]:
     sites: dict[str, list[int]] = {}
     grades: dict[str, list[int]] = {}
-    alarms = 0
-    for case in cases:
-        made = tally(case, judged_answer(last[case.id], case))
-        alarms += made.false_alarms
+    for case, made in last:
         for name, table in ((case.site, sites), (case.difficulty, grades)):
             if name and made.lesions:
                 row = table.setdefault(name, [0, 0])
@@ -201,42 +200,24 @@ def _browser_tally(cases: Sequence[Case], last: Mapping[str, Answer]) -> dict[st
     return {
         "site": dict(sorted(sites.items())),
         "difficulty": ordered,
-        "images": len(cases),
-        "false_alarms": alarms,
-        "played": [case.id for case in cases],
+        "images": len(last),
+        "false_alarms": sum(made.false_alarms for _, made in last),
+        "played": [case.id for case, _ in last],
     }
 
 
 def _again(
     round_: Round,
-    last: Mapping[str, Answer],
+    last: Sequence[tuple[Case, Tally]],
     models: Mapping[str, Mapping[str, ModelMarks]],
     image_of: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     rows = []
-    for number, case in enumerate(round_.cases, 1):
-        made = tally(case, judged_answer(last[case.id], case))
+    for case, made in last:
         missed = made.lesions - made.found
         parts = [f"{missed} missed"] if missed else []
-        parts += [_counted(made.false_alarms, "false alarm")] if made.false_alarms else []
-        view = {
-            "round": round_.id,
-            "phase": "again",
-            "arm": None,
-            "step": round_.position,
-            "number": number,
-            "of": len(round_.cases),
-            "image": {**image_of[case.id], "alt": f"Radiograph {number} of {len(round_.cases)}"},
-            **screen.revealed(case, last[case.id], models[case.id]),
-        }
-        row = {"number": number, "short": ", ".join(parts) or "right", "right": not parts, "view": view}
-        rows.append((-missed, -made.false_alarms, number, row))
+        parts += [counted(made.false_alarms, "false alarm")] if made.false_alarms else []
+        view = screen.revealed(round_, case, "again", image_of[case.id], models[case.id])
+        row = {"number": view["number"], "short": ", ".join(parts) or "right", "view": view}
+        rows.append((-missed, -made.false_alarms, view["number"], row))
     return [row for *_, row in sorted(rows, key=lambda each: each[:3])]
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

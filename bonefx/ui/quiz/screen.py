@@ -25,6 +25,7 @@ import numpy as np
 
 from bonefx.inference import CHOICES
 from bonefx.labels import place
+from bonefx.numbers import counted
 from bonefx.quiz.answers import Answer
 from bonefx.quiz.cases import Case
 from bonefx.quiz.rounds import Round
@@ -33,12 +34,6 @@ from bonefx.ui.operating import DEFAULT_RATE, RATES
 from bonefx.ui.quiz.model_marks import ModelMarks
 
 _SOURCES = {"bundled": "demo weights", "local": "a local file"}
-_VERDICTS = {
-    "found": "found",
-    "again": "again",
-    "near miss": "near miss",
-    "false alarm": "false alarm",
-}
 
 
 def reading(
@@ -56,7 +51,7 @@ def reading(
             "Change your answer, or leave it as it is." if again else sentence
         )
     return {
-        **_place(round_, image),
+        **_placed(round_, step.case, image),
         "phase": "read",
         "arm": step.arm,
         "title": "Now with marks" if again else "Is anything broken?",
@@ -69,34 +64,31 @@ def reading(
     }
 
 
-def truth(round_: Round, image: Mapping[str, Any], models: Mapping[str, ModelMarks]) -> dict[str, Any]:
-    """The case whose truth is due."""
-    step = round_.step
-    assert step is not None
-    answer = last_answer(round_, step.case)
-    return {
-        **_place(round_, image),
-        "phase": "truth",
-        "arm": None,
-        **revealed(step.case, answer, models),
-    }
+def revealed(
+    round_: Round, case: Case, phase: str, image: Mapping[str, Any], models: Mapping[str, ModelMarks]
+) -> dict[str, Any]:
+    """The truth of a case, what the reader said of it, and what the models did.
 
-
-def revealed(case: Case, answer: Answer, models: Mapping[str, ModelMarks]) -> dict[str, Any]:
-    """The truth of a case, what the reader said of it, and what the models did."""
+    Args:
+        phase: "truth" when it is due, "again" when it is looked at once more.
+    """
+    answer = last_answer(round_, case)
     judged = judged_answer(answer, case)
-    said = [_of_models(case, one) for one in models.values()]
+    by_model = [(one, _judged(one, case)) for one in models.values()]
     boxes = zip(_marks(answer), judged.verdicts, strict=True)
     return {
+        **_placed(round_, case, image),
+        "phase": phase,
+        "arm": None,
         "title": _verdict(case, judged),
         "sentence": "This is what is true of it.",
-        "mine": [_mine(box, confidence, _VERDICTS[verdict]) for (box, confidence), verdict in boxes],
-        "shown": [_shown(one, case) for one in models.values()],
+        "mine": [_mine(box, confidence, verdict) for (box, confidence), verdict in boxes],
+        "shown": [_shown(*each) for each in by_model],
         "truth": [
             {"label": label, "box": _box(box), "found": found is not None}
             for label, box, found in zip(case.labels, case.boxes, judged.found, strict=True)
         ],
-        "said": [_of_reader(case, judged), *said],
+        "said": [_of_reader(case, judged), *(_of_model(case, *each) for each in by_model)],
         "weights": _weights(list(models.values())),
     }
 
@@ -106,22 +98,20 @@ def last_answer(round_: Round, case: Case) -> Answer:
     return round_.answers.get((case.id, "with marks")) or round_.answers[case.id, "alone"]
 
 
-def _place(round_: Round, image: Mapping[str, Any]) -> dict[str, Any]:
-    step, cases = round_.step, round_.cases
-    assert step is not None
-    number = cases.index(step.case) + 1
-    alt = f"Radiograph {number} of {len(cases)}"
+def _placed(round_: Round, case: Case, image: Mapping[str, Any]) -> dict[str, Any]:
+    cases = round_.cases
+    number = cases.index(case) + 1
     return {
         "round": round_.id,
         "step": round_.position,
         "number": number,
         "of": len(cases),
-        "image": {**image, "alt": alt},
+        "image": {**image, "alt": f"Radiograph {number} of {len(cases)}"},
     }
 
 
 def _verdict(case: Case, judged: Judged) -> str:
-    total, found = len(case.boxes), sum(mark is not None for mark in judged.found)
+    total, found = len(case.boxes), judged.hits
     if not total:
         return "Nothing is broken here." if judged.false_alarms else "Right: nothing is broken here."
     if total == 1:
@@ -136,25 +126,28 @@ def _of_reader(case: Case, judged: Judged) -> str:
     ]
     near, false = (judged.verdicts.count(each) for each in ("near miss", "false alarm"))
     alarms = [f"{near} near miss{'' if near == 1 else 'es'}"] if near else []
-    alarms += [f"{false} false alarm{'' if false == 1 else 's'}"] if false else []
+    alarms += [counted(false, "false alarm")] if false else []
     words = "; ".join([*places, *alarms])
     return f"You: {words}." if words else "You: no mark, and nothing to find."
 
 
-def _of_models(case: Case, one: ModelMarks) -> str:
-    name, shown = CHOICES[one.outcome.model].name, one.shown
-    if shown is None:
+def _of_model(case: Case, one: ModelMarks, judged: Judged | None) -> str:
+    name = CHOICES[one.outcome.model].name
+    if judged is None:
         return f"{name}: {one.outcome.error}"
-    judged = judge(shown.boxes.astype(np.float64), shown.scores, case)
-    found = sum(mark is not None for mark in judged.found)
-    words = [f"found {found} of {len(case.boxes)}"] if len(case.boxes) else []
-    alarms = judged.false_alarms
-    words.append(f"{alarms or 'no'} false alarm{'' if alarms == 1 else 's'}")
-    return f"{name}: {', '.join(words)}."
+    words = [f"found {judged.hits} of {len(case.boxes)}"] if len(case.boxes) else []
+    alarms = counted(judged.false_alarms, "false alarm") if judged.false_alarms else "no false alarms"
+    return f"{name}: {', '.join([*words, alarms])}."
 
 
-def _shown(one: ModelMarks, case: Case | None) -> dict[str, Any]:
-    """A model's marks; with the case, each with its verdict."""
+def _judged(one: ModelMarks, case: Case) -> Judged | None:
+    """A model's marks, judged; None after a failure."""
+    found = one.shown
+    return None if found is None else judge(found.boxes.astype(np.float64), found.scores, case)
+
+
+def _shown(one: ModelMarks, judged: Judged | None) -> dict[str, Any]:
+    """A model's marks; where they are judged, each with its verdict."""
     choice, found = CHOICES[one.outcome.model], one.shown
     marks: list[dict[str, Any]] = []
     if found is not None:
@@ -162,10 +155,9 @@ def _shown(one: ModelMarks, case: Case | None) -> dict[str, Any]:
         marks = [
             {"box": _box(box), "score": round(score, 3), "label": place(label)} for box, score, label in rows
         ]
-        if case is not None:
-            judged = judge(found.boxes.astype(np.float64), found.scores, case)
-            for mark, verdict in zip(marks, judged.verdicts, strict=True):
-                mark["verdict"] = _VERDICTS[verdict]
+    if judged is not None:
+        for mark, verdict in zip(marks, judged.verdicts, strict=True):
+            mark["verdict"] = verdict
     return {
         "id": one.outcome.model,
         "name": choice.name,

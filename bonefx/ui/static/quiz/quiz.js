@@ -117,7 +117,7 @@ function showStep(value) {
   open("reading", "title");
   state.value = value; // what the viewer's scripts look at
   if (!sameImage) {
-    Object.assign(state, { picture: null, window: null, fitted: true, inverted: state.inverted });
+    Object.assign(state, { picture: null, window: null, fitted: true });
     cross = null;
     pane.pointer.classList.remove("used");
     Object.assign(state.at, { x: value.image.width / 2, y: value.image.height / 2 });
@@ -136,7 +136,7 @@ function showLegend({ shown, truth, weights }) {
     const words = model.error || `${model.name}: ${counted(model.marks.length, "mark")}`;
     return make("li", {}, makeSample(safeLook(model)), words);
   });
-  if (truth) rows.push(make("li", {}, makeSample({ color: "#e6fff4", line: "dotted", tag: "" }), "The truth"));
+  if (truth) rows.push(make("li", {}, makeSample(TRUTH), "The truth"));
   rows.push(make("li", {}, makeSample({ ...YOU, line: "ring" }), "You"));
   part("legend").replaceChildren(...rows);
   part("weights").textContent = weights;

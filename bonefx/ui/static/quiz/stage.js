@@ -4,9 +4,11 @@
 
 const RING = 0.06; // side of the ring around a tapped place, as a share of the picture's longer side
 const YOU = { color: "#ffffff", tag: "you" };
+const TRUTH = { color: "#e6fff4", line: "dotted", tag: "" };
+const inside = (value, end) => Math.min(Math.max(value, 0), end);
 
 let step = null; // what is shown, see bonefx/ui/quiz/screen.py
-let mine = []; // [{box, confidence, ring, verdict}], in pixels of the image
+let mine = []; // [{box, confidence, verdict}], in pixels of the image
 let drawnNow = null; // a box that is being drawn
 let cross = null; // where the keys are, in pixels of the image
 const pane = makeStage();
@@ -45,16 +47,14 @@ function placeOf(at) {
 function boxBetween(from, to) {
   const [a, b] = [placeOf(from), placeOf(to)];
   const { width, height } = image();
-  const within = (value, end) => Math.min(Math.max(value, 0), end);
-  const [x1, x2] = sorted([within(a.x, width), within(b.x, width)]);
-  const [y1, y2] = sorted([within(a.y, height), within(b.y, height)]);
+  const [x1, x2] = sorted([inside(a.x, width), inside(b.x, width)]);
+  const [y1, y2] = sorted([inside(a.y, height), inside(b.y, height)]);
   return { x1, y1, x2, y2 };
 }
 
 function ringAt({ x, y }) {
   const half = (RING * Math.max(image().width, image().height)) / 2;
-  const clamp = (value, end) => Math.min(Math.max(value, 0), end);
-  const [cx, cy] = [clamp(x, image().width), clamp(y, image().height)];
+  const [cx, cy] = [inside(x, image().width), inside(y, image().height)];
   return { x1: cx - half, y1: cy - half, x2: cx + half, y2: cy + half };
 }
 
@@ -63,7 +63,7 @@ function drawMarks() {
   outlines.replaceChildren();
   chips.replaceChildren();
   pane.truthMarks = (step?.truth ?? []).map(({ label, box, found }) => {
-    const mark = makeMark(pane.layers, [box], { color: "#e6fff4", line: "dotted", tag: "" });
+    const mark = makeMark(pane.layers, [box], TRUTH);
     mark.as("missed", !found);
     mark.say(found ? `broken: ${label}` : `missed: ${label}`);
     return mark;
@@ -217,7 +217,7 @@ function moveCross(dx, dy, share) {
   const { width, height } = image();
   const reach = share * Math.max(width, height);
   cross ??= { x: width / 2, y: height / 2 };
-  cross = { x: Math.min(Math.max(cross.x + dx * reach, 0), width), y: Math.min(Math.max(cross.y + dy * reach, 0), height) };
+  cross = { x: inside(cross.x + dx * reach, width), y: inside(cross.y + dy * reach, height) };
   pane.pointer.classList.add("used");
   showCross();
   if (share) announce(whereabouts({ x1: cross.x, x2: cross.x, y1: cross.y, y2: cross.y }));
