@@ -22,7 +22,8 @@ Files = Iterator[tuple[str, str]]
 """Relative path and text of each file."""
 
 _NAME_BYTES = 200  # of a file or a folder; file systems take 255
-_LOCAL_FILES = "/data/local-files/?d="  # where Label Studio serves files of its own machine
+# Where Label Studio serves files of its own machine, from folders below its root for them, not from the root.
+_LOCAL_FILES = "/data/local-files/?d=images/"
 
 
 def coco(results: Sequence[Result]) -> Files:
@@ -90,7 +91,7 @@ def label_studio(results: Sequence[Result]) -> Files:
     """Label Studio: a task an image, with one prediction a model, and the labelling interface they are for.
 
     Boxes are percent of the image. A prediction's score is that of its best detection. The images are looked
-    for where Label Studio serves local files, below the folder that was detected in.
+    for where Label Studio serves local files, in a folder `images`.
     """
     labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in CLASSES)
     yield (

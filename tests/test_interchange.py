@@ -118,7 +118,7 @@ def test_yolo_names_fit_every_file_system(names, files):
 def test_label_studio_gets_a_task_an_image_and_a_prediction_a_model(results):
     files = written("label-studio", results)
     first, second = json.loads(files["label-studio/tasks.json"])
-    assert unquote(first["data"]["image"]) == "/data/local-files/?d=a/arm é.png"
+    assert unquote(first["data"]["image"]) == "/data/local-files/?d=images/a/arm é.png"
     assert first["data"]["image"].isascii()
     assert first["data"]["notice"] == NOTICE
     yolo, faster_rcnn = first["predictions"]

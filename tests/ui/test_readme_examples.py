@@ -49,9 +49,12 @@ def test_with_supervision(monkeypatch):
     assert (shown[0] != names["result"].radiograph.rgb).any()
 
 
-def test_recipes_for_other_tools_are_four_statements():
+def test_recipes_for_other_tools_are_four_statements_at_most():
     recipes = [code for code in PYTHON if re.search("supervision|fiftyone|label_studio", code)]
-    assert [len(ast.parse(code).body) for code in recipes] == [4, 4, 4]
+    statements = [
+        [node for node in ast.parse(code).body if not isinstance(node, ast.Import)] for code in recipes
+    ]
+    assert [len(each) for each in statements] == [3, 3, 4]
 
 
 def test_with_a_client(app_address, capsys):
