@@ -117,7 +117,8 @@ class Answers:
             the result: image, width, height, model, weights, runtime, threshold, timings_ms, notes,
             notice, operating_point, and detections with label, score and box in pixels; or error in their
             place. operating_point has fp_per_image, sensitivity and interval, or is null after a threshold.
-            A consensus has members, and no weights of its own.
+            After fp_per_image a detection also has its share, where that is measured: of marks with such a
+            score, how many lie on a fracture. A consensus has members, and no weights of its own.
         """
         return _answer(lambda: self._results(image, [model or DEFAULT_MODEL], threshold, fp_per_image)[0][0])
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bonefx.calibration import Calibration
 from bonefx.errors import RequestError, quoted
 from bonefx.evaluation.report import Report, curve_of, operating_point, threshold_for
 from bonefx.evaluation.summary import HOSPITALS
@@ -100,6 +101,9 @@ class Cut:
     ) -> tuple[list[dict[str, Any]], list[float]]:
         """The API's result of each outcome, with `operating_point`, and the score from which it begins.
 
+        Where a rate was asked for and the metrics tell what a score means, each detection has its `share`:
+        of marks with such a score, how many lie on a fracture.
+
         Args:
             outcomes: of one image.
             report_for: the metrics that belong to an outcome.
@@ -127,8 +131,22 @@ class Cut:
             if report is not None and self.fp_per_image is not None:
                 score, point = _score_for(report, self.fp_per_image), _describe(report, self.fp_per_image)
             scores.append(score)
-            results.append({**result_above(outcome, score), "operating_point": point})
+            result = {**result_above(outcome, score), "operating_point": point}
+            if (calibration := calibration_in(report)) is not None:
+                for record in result["detections"]:
+                    record["share"] = round(float(calibration.probability(record["score"])), 4)
+            results.append(result)
         return results, scores
+
+
+def calibration_in(report: Report | None) -> Calibration | None:
+    """What a score of a report's model means; None where nobody has measured that."""
+    made = report["calibration"] if report else None
+    if not made:
+        return None
+    if made["slope"] is None or made["offset"] is None:  # scores that are made of shares
+        return Calibration(1.0, 0.0)
+    return Calibration(made["slope"], made["offset"])
 
 
 def _score_for(report: Report, rate: float) -> float:

@@ -21,6 +21,7 @@ from bonefx.inference import CHOICES
 from bonefx.settings import Settings, packaged
 from bonefx.ui.api import add_endpoints
 from bonefx.ui.metrics.store import MetricsStore
+from bonefx.ui.operating import calibration_in
 from tests.browser import serve
 
 
@@ -124,6 +125,10 @@ def test_at_one_price_each_model_has_its_own_score(client):
             "interval": point["interval"],
         }
         assert all(each["score"] >= result["threshold"] - 1e-6 for each in result["detections"])
+        calibration = calibration_in(measured)
+        assert [each["share"] for each in result["detections"]] == pytest.approx(
+            [float(calibration.probability(each["score"])) for each in result["detections"]], abs=1e-4
+        )
     sides = [Detections.from_records(result["detections"]) for result in answer["results"]]
     assert (
         answer["agreement"]["only"] == agreement.to_record("faster-rcnn", sides[0], "yolo", sides[1])["only"]

@@ -20,7 +20,8 @@ def report() -> dict:
         {"fp_per_image": 1.0, "sensitivity": 0.5, "interval": [0.4, 0.6], "reached": True},
     ]
     curve = {"fp_per_image": [0.1, 0.2, 0.9], "sensitivity": [0.0, 0.3, 0.5], "threshold": [0.9, 0.6, 0.3]}
-    return {"froc": {"any_fracture": {"points": points, "curve": curve}}, "dataset": {"images": 348}}
+    any_fracture = {"points": points, "curve": curve}
+    return {"froc": {"any_fracture": any_fracture}, "dataset": {"images": 348}, "calibration": None}
 
 
 def outcome(**changes) -> Outcome:
@@ -53,6 +54,31 @@ def test_a_rate_has_a_score_and_a_sensitivity(rate, score, said):
     results, scores = operating.Cut.requested(None, rate).results([outcome()], lambda each: report())
     assert scores == [score]
     assert results[0]["operating_point"] == said
+
+
+@pytest.mark.parametrize(
+    ("slope", "offset", "share"),
+    [
+        (1.0, 0.0, 0.1),  # the score itself
+        (0.5, 0.0, 0.25),  # the odds 1 to 9 become 1 to 3
+        (1.0, math.log(9), 0.5),
+        (None, None, 0.1),  # a consensus: its scores are shares
+    ],
+)
+def test_a_detection_tells_how_many_marks_like_it_lie_on_a_fracture(slope, offset, share):
+    calibrated = {**report(), "calibration": {"slope": slope, "offset": offset}}
+    low = outcome(detections=Detections([[0, 0, 9, 9]], [0.1], [0], ("a",)))
+    cut = operating.Cut(fp_per_image=4.0)
+    points = calibrated["froc"]["any_fracture"]["points"]
+    points.append(
+        {"fp_per_image": 4.0, "sensitivity": 0.5, "interval": None, "threshold": 0.1, "reached": True}
+    )
+    calibrated["froc"]["any_fracture"]["curve"]["threshold"][-1] = 0.1
+    (result,), _ = cut.results([low], lambda each: calibrated)
+    assert [record["share"] for record in result["detections"]] == [share]
+    (silent,), _ = cut.results([low], lambda each: {**calibrated, "calibration": None})
+    (raw,), _ = operating.Cut(0.1).results([low], lambda each: calibrated)
+    assert ["share" in record for record in silent["detections"] + raw["detections"]] == [False, False]
 
 
 NO_CURVE = {**report(), "froc": {"any_fracture": None}}

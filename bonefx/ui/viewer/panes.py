@@ -11,7 +11,7 @@ from bonefx.evaluation.report import Report
 from bonefx.inference import CHOICES, pair_of
 from bonefx.results import Outcome, Source, Weights
 from bonefx.settings import DEFAULT_THRESHOLD
-from bonefx.ui.operating import DEFAULT_RATE, RATES, viewer_points
+from bonefx.ui.operating import DEFAULT_RATE, RATES, calibration_in, viewer_points
 from bonefx.ui.session import Session
 from bonefx.ui.storage import KEPT_MINUTES
 from bonefx.ui.viewer.component import viewer_pane, viewer_value
@@ -101,18 +101,9 @@ def _pane(outcome: Outcome | None, model_id: str, report_for: ReportFor) -> dict
         return viewer_pane(model_id, name, None, None, error="no result yet", look=look)
     if outcome.error is not None:
         return viewer_pane(model_id, name, None, None, error=outcome.error, look=look)
-    share = _share(report_for(outcome))
+    known = calibration_in(report_for(outcome))
+    share = None if known is None else (known.slope, known.offset)
     return viewer_pane(model_id, name, outcome.detections, DEFAULT_THRESHOLD, share=share, look=look)
-
-
-def _share(report: Report | None) -> tuple[float, float] | None:
-    """Slope and offset of what a score means; None where nobody has measured that."""
-    made = report["calibration"] if report else None
-    if not made:
-        return None
-    if made["slope"] is None or made["offset"] is None:  # scores that are made of shares
-        return 1.0, 0.0
-    return made["slope"], made["offset"]
 
 
 def _operating(session: Session, report_for: ReportFor, elsewhere_for: ReportFor) -> dict[str, Any]:
