@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MOST_FOR_CALIBRATION = 100
 """More images take longer and change little; that they are of the same kind as those to come matters more."""
 
+HELD_OUT = "held-out"
+"""The split of the images that `train --hold-out` does not learn from."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer the command's arguments."""
@@ -41,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         nargs=2,
         metavar=("FOLDER", "SPLIT"),
-        help="a data set that they are compared with float32 on; without it, other examples",
+        help="a data set that they are compared with float32 on; without it, other examples. The split "
+        f"`{HELD_OUT}` is of `train` what `train --hold-out` does not learn from",
     )
     parser.add_argument(
         "--images",
@@ -108,20 +112,22 @@ def _pictures(options: argparse.Namespace) -> Pictures:
     if options.calibrate:
         dataset = _spread(options.calibrate, min(options.images, MOST_FOR_CALIBRATION))
         calibration = [image.file for image in dataset.images]
-        on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
     if options.check:
         labels = _spread(options.check, options.images)
         checked = [image.file for image in labels.images]
+        calibration = [file for file in calibration if file not in set(checked)]
+    if options.calibrate:
+        on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
     return Pictures(calibration, on, checked, labels)
 
 
 def _spread(of: Sequence[str], most: int) -> Dataset:
     """At most so many images of a data set, from all over it; those that cannot be read are left out."""
     from bonefx import images
-    from bonefx.evaluation import folder
+    from bonefx.evaluation import folder, predict
 
     root, split = of
-    dataset = folder.load(root, split)
+    dataset = predict.held_out(Path(root)) if split == HELD_OUT else folder.load(root, split)
     number = len(dataset.images)
     readable = []
     for index in np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int)).tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 
 from bonefx import images
 from bonefx.__main__ import main
+from bonefx.commands import convert
 from bonefx.detections import Detections
 from bonefx.detectors import Registry, graphs, verification
 from bonefx.detectors.base import Stopwatch
 from bonefx.evaluation import folder
 from bonefx.settings import Settings, packaged
+from bonefx.training import data
 from tests.hub_server import WRITER
 from tests.training import toy
 
@@ -97,6 +100,20 @@ def test_what_cannot_be_is_said_before_anything_is_made(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert main(["convert", *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_graphs_are_checked_on_what_training_leaves_out_and_calibrated_on_the_rest(tmp_path):
+    root = toy.write(tmp_path / "set")
+    rows = [f"arm{number},{'left' if number % 2 else 'right'}" for number in range(6)]
+    (root / "table.csv").write_text("\n".join(["image,group", *rows]), encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    convert.add_arguments(parser)
+    words = ["--calibrate", str(root), "train", "--check", str(root), "held-out"]
+    pictures = convert._pictures(parser.parse_args(words))
+    train, held = data.hold_out(data.load(root))
+    assert list(pictures.checked) == [image.file for image in held.images]
+    assert list(pictures.calibration) == [image.file for image in train.dataset.images]
+    assert pictures.calibrated_on == "3 images of set, train"
 
 
 # The check

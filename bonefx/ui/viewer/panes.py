@@ -120,12 +120,25 @@ def _operating(session: Session, report_for: ReportFor, elsewhere_for: ReportFor
     elsewhere = {outcome.model: elsewhere_for(outcome) for outcome in outcomes if own}
     measured = [elsewhere.get(model_id) or report for model_id, report in known.items()]
     images = sorted({report["dataset"]["images"] or 0 for report in measured})
+    where = f"Measured on {' or '.join(map(str, images))} real radiographs of one public data set."
+    otherwise = [words for outcome in outcomes if (words := _otherwise(outcome, reports[outcome.model]))]
     return {
         "points": viewer_points(known, elsewhere),
         "selected": list(RATES).index(DEFAULT_RATE),
         "message": "",
-        "measured": f"Measured on {' or '.join(map(str, images))} real radiographs of one public data set.",
+        "measured": " ".join([where, *otherwise]),
     }
+
+
+def _otherwise(outcome: Outcome, report: Report | None) -> str:
+    """That a model was measured in another number format than it computed in; empty if it was not."""
+    if report is None or outcome.runtime is None:
+        return ""
+    (member,) = report["detector"]["members"]
+    measured, here = member["runtime"]["precision"] if member["runtime"] else None, outcome.runtime.precision
+    if measured in (None, here):
+        return ""
+    return f"{CHOICES[outcome.model].name} was measured in {measured}; this was computed in {here}."
 
 
 def _details(outcome: Outcome) -> dict[str, Any]:

@@ -44,7 +44,23 @@ def report() -> dict:
         "froc": {"any_fracture": {"points": points, "curve": curve}},
         "dataset": {"images": 348},
         "calibration": None,
+        "detector": {"members": [{"runtime": {"precision": "float32"}}]},
     }
+
+
+def test_another_number_format_than_that_of_the_figures_is_told():
+    eight = Runtime("openvino", "int8", "a processor")
+    shown = panes.value(
+        session(outcome("faster-rcnn", runtime=eight), outcome("yolo")), lambda each: report()
+    )
+    words = shown["operating"]["measured"].partition("data set. ")[2]
+    assert words == "Faster R-CNN was measured in float32; this was computed in int8."
+    unknown = {**report(), "detector": {"members": [{"runtime": None}]}}
+    for made_by in (report(), unknown):
+        shown = panes.value(
+            session(outcome("faster-rcnn"), outcome("yolo")), lambda each, made_by=made_by: made_by
+        )
+        assert shown["operating"]["measured"].endswith("of one public data set.")
 
 
 def test_before_the_first_image_there_is_nothing():
