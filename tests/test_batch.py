@@ -340,6 +340,7 @@ def test_a_batch_that_ends_early_keeps_what_is_finished(mixed, registry, tmp_pat
     assert [each["image"] for each in results["results"]] == ["=bad.png", "a/x.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "archive"])
 def test_all_of_it_is_written(mixed, registry, tmp_path, kind):
     rows = batch.run(collect([mixed]), ["yolo", "consensus"], at(0.0), registry)

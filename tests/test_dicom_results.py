@@ -94,6 +94,7 @@ def made(path, answers, folder) -> dict[str, pydicom.Dataset]:
     return {ending: pydicom.dcmread(folder / f"{ending}.dcm") for ending in ("sr", "sc")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tags", "answers"),
     [
@@ -216,6 +217,7 @@ def test_values_that_break_the_standard_are_quoted_by_nobody(source, tags, capfd
     assert error is None or error.__cause__ is error.__context__ is None
 
 
+@pytest.mark.slow
 def test_a_patient_is_in_the_reports_and_nowhere_else(source, tmp_path):
     source()
     more = ("--dicom", "--format", "coco", "--model", "yolo")
@@ -230,6 +232,7 @@ def test_a_patient_is_in_the_reports_and_nowhere_else(source, tmp_path):
         assert {name for name, content in written.items() if value.encode() in content} == reports
 
 
+@pytest.mark.slow
 def test_a_batch_says_which_image_has_no_report_and_writes_the_others(source, tmp_path):
     source(StudyInstanceUID=None).rename(tmp_path / "loose.dcm")
     source()

@@ -125,6 +125,7 @@ def test_a_label_is_not_put_on_its_own_box():
         assert min(right, box[2]) <= max(left, box[0]) or min(bottom, box[3]) <= max(top, box[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_each_line_is_another(line):
     def painted(kind: str) -> np.ndarray:

@@ -32,6 +32,7 @@ def radiograph() -> images.Radiograph:
     return images.from_array(phantom.rgb[::3, ::3], "arm.png")
 
 
+@pytest.mark.slow
 def test_both_models_answer_in_the_order_asked(registry, radiograph):
     outcomes = inference.run(radiograph, ["yolo", "faster-rcnn"], registry)
     assert [outcome.model for outcome in outcomes] == ["yolo", "faster-rcnn"]
@@ -80,6 +81,7 @@ def _answer_in_a_fork(connection, registry, radiograph):
     connection.send_bytes(pickle.dumps(inference.run(radiograph, list(MODELS), registry)))
 
 
+@pytest.mark.slow
 def test_a_forked_worker_has_the_models_and_sends_plain_values_back(radiograph):
     """As on ZeroGPU: the parent has loaded the models, the worker ends with its call."""
     registry = Registry(Settings(hub=False, runtime="torch"))
@@ -110,6 +112,7 @@ class _Breaks:
         raise MemoryError("a traceback that nobody should see")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("load", "words"),
     [
@@ -200,6 +203,7 @@ def test_a_consensus_of_scores_without_calibration_says_so(registry, radiograph,
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("load", "words"),
     [

@@ -87,6 +87,7 @@ def test_no_function_is_longer_than_60_lines():
     assert long == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [

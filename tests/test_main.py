@@ -37,6 +37,7 @@ def run(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_json_has_one_result_per_image_and_model(files):
     done = run(files, "detect", "arm.png", "--json", "--threshold", "0")
     assert done.returncode == 0, done.stderr
@@ -45,6 +46,7 @@ def test_json_has_one_result_per_image_and_model(files):
     assert all(r["schema_version"] == 1 and "detections" in r for r in results)
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_said_and_the_others_are_done(files):
     done = run(files, "detect", "bad.png", "arm.png", "--model", "yolo", "--json")
     assert done.returncode == 1
@@ -54,6 +56,7 @@ def test_a_bad_file_is_said_and_the_others_are_done(files):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_words_for_people(files):
     done = run(files, "detect", "arm.png", "--model", "yolo", "--threshold", "1")
     assert done.returncode == 0
@@ -63,6 +66,7 @@ def test_words_for_people(files):
     assert "no fracture" not in done.stdout.lower()
 
 
+@pytest.mark.slow
 def test_the_consensus_names_the_weights_of_both(files):
     done = run(files, "detect", "bad.png", "arm.png", "--model", "consensus", "--threshold", "0.001")
     assert done.returncode == 1
@@ -72,6 +76,7 @@ def test_the_consensus_names_the_weights_of_both(files):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -130,6 +135,7 @@ def test_no_message_repeats_more_than_200_characters_of_what_was_sent(
     assert 40 < said.count("q") <= 200 + len("unrecognized arguments: , required ")
 
 
+@pytest.mark.slow
 def test_a_long_setting_is_not_repeated_whole(files, monkeypatch):
     monkeypatch.setenv("BONEFX_PRECISION", LONG)
     done = run(files, "detect", "arm.png", "--model", "yolo")
@@ -153,6 +159,7 @@ def test_a_setting_that_is_not_offered_is_a_sentence(files, monkeypatch):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_app_with_a_setting_that_is_not_offered_says_so_and_ends():
     app = Path(bonefx.__file__).resolve().parents[1] / "app.py"
     environment = {**os.environ, "BONEFX_HUB": "perhaps", "GRADIO_ANALYTICS_ENABLED": "False"}

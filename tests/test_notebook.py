@@ -67,6 +67,7 @@ def test_a_result_is_the_dict_that_it_was(comparison):
     assert [type(each) for each in comparison.to_dict()["results"]] == [dict, dict]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "again", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))]
 )

@@ -66,6 +66,7 @@ def test_close_zips_up_a_hole():
     assert mesh.volume(vertices, closed) == pytest.approx(mesh.volume(vertices, faces), rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["humerus", "radius", "ulna", "clavicle", "scaphoid", "3proxph"])
 def test_bones_are_closed_with_a_cortex_inside(name):
     bone = anatomy.bone(name)
@@ -98,6 +99,7 @@ def test_cutting_keeps_the_bone_but_for_the_gap(kind):
     assert broken.displacement < 2
 
 
+@pytest.mark.slow
 def test_a_displaced_fragment_takes_the_bones_beyond_along():
     intact = phantoms.render("humerus", seed=1, size=160, side="R")
     broken = phantoms.render("humerus", seed=1, size=160, side="R", fracture="transverse", displaced=True)
@@ -109,6 +111,7 @@ def test_a_displaced_fragment_takes_the_bones_beyond_along():
 # --- pictures ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", phantoms.VIEWS)
 @pytest.mark.parametrize("region", phantoms.REGIONS)
 def test_every_region_and_view_gives_a_radiograph(region, view):
@@ -123,6 +126,7 @@ def test_every_region_and_view_gives_a_radiograph(region, view):
     assert bright > 0.35 * 65535
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("region", "bone", "kind", "label"),
     [
@@ -221,6 +225,7 @@ def test_importing_does_not_load_the_meshes_package():
 # --- data set and examples -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_make_dataset_writes_yolo_files(tmp_path):
     config = phantoms.make_dataset(tmp_path / "a", 6, seed=1, size=128)
     phantoms.make_dataset(tmp_path / "b", 3, seed=1, size=128)
@@ -250,6 +255,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 def test_examples_are_the_same_bytes_again(script, tmp_path):
     some = [e for e in script.EXAMPLES if e.file in ("wrist-2.png", "forearm-1.png", "humerus-2.dcm")]
     for folder in ("once", "twice"):

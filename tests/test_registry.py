@@ -63,6 +63,7 @@ def test_the_caller_sees_what_it_waits_for(hub, settings):
     assert max(step.done for step in seen) == YOLO.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -80,6 +81,7 @@ def test_a_file_that_is_no_checkpoint_means_the_next_source(hub, settings, conte
     assert words in loaded.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [
@@ -131,6 +133,7 @@ def hostile_yolo(path: Path) -> None:
     torch.save(content, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -44,6 +44,7 @@ print(json.dumps({
 """ % (packaged("examples") / "wrist-1.png", HEAVY)  # noqa: UP031
 
 
+@pytest.mark.slow
 def test_a_detection_imports_nothing_heavy_and_changes_nothing_in_the_process():
     answer = said(f"import os\nos.environ['BONEFX_HUB'] = 'off'\n{ANSWER}")
     assert all(engine.startswith("openvino 20") for engine in answer["engines"])
@@ -95,6 +96,7 @@ def test_weights_on_the_hub_without_a_graph_are_not_downloaded(hub, settings, no
     assert not any(request.startswith("GET") for request in hub.requests)
 
 
+@pytest.mark.slow
 def test_weights_on_the_hub_with_a_graph_answer(hub, settings, no_torch):
     stem = MODELS["yolo"].weights_file(settings).removesuffix(".pt")
     weights = (BUNDLED / "yolo26n_512.pt").read_bytes()
@@ -104,6 +106,7 @@ def test_weights_on_the_hub_with_a_graph_answer(hub, settings, no_torch):
     assert loaded.detector.runtime.engine.startswith("openvino")
 
 
+@pytest.mark.slow
 def test_a_graph_of_other_weights_on_the_hub_is_not_used(hub, settings, no_torch):
     stem = MODELS["yolo"].weights_file(settings).removesuffix(".pt")
     hub.put("owner/weights", {MODELS["yolo"].weights_file(settings): b"other weights", **beside(stem)})
@@ -120,6 +123,7 @@ def test_a_local_file_without_a_graph_is_passed_over_with_the_command(tmp_path, 
     assert any(TORCH_COMMAND in note for note in loaded.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "expected"), [("float32", "float32"), ("auto", None)])
 def test_the_precision_that_is_asked_for_computes(precision, expected):
     registry = Registry(Settings(hub=False, precision=precision))
@@ -152,6 +156,7 @@ def zero_gpu(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_without_a_gpu_the_processor_answers_and_says_so(zero_gpu):
     registry = Registry(Settings(hub=False, runtime="torch"))
     outcomes = inference.run(images.read(packaged("examples") / "wrist-1.png"), list(MODELS), registry)
@@ -166,6 +171,7 @@ def test_without_a_gpu_the_processor_answers_and_says_so(zero_gpu):
     assert registry.on_cpu("yolo") is registry.on_cpu("yolo")
 
 
+@pytest.mark.slow
 def test_one_models_failure_on_the_processor_is_its_own(zero_gpu, monkeypatch):
     registry = Registry(Settings(hub=False, runtime="torch"))
     for model in MODELS:

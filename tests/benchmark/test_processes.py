@@ -109,6 +109,7 @@ def test_what_a_process_started_ends_with_it():
     assert gone(child)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the test reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_stops_it_stops_the_workers(number):

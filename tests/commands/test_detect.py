@@ -48,6 +48,7 @@ def test_a_folder_becomes_a_folder_of_results(folder):
     ]
 
 
+@pytest.mark.slow
 def test_an_archive_and_a_file_together_without_what_was_written_before(folder):
     with zipfile.ZipFile(folder / "arms.zip", "w") as file:
         file.write(folder / "arms" / "elbow-1.png", "elbow-1.png")
@@ -65,6 +66,7 @@ def test_an_archive_and_a_file_together_without_what_was_written_before(folder):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -150,6 +152,7 @@ def test_a_batch_that_is_stopped_leaves_what_is_finished(archive, number, argume
     assert json.loads(printed) == saved["results"] if arguments else NOTICE in printed
 
 
+@pytest.mark.slow
 def test_a_batch_is_complete_where_nothing_stopped_it(folder):
     assert run(folder, "detect", "arms/left", "--model", "yolo", "--out", "out").returncode == 0
     assert json.loads((folder / "out" / "results.json").read_text("utf-8"))["complete"] is True
@@ -214,6 +217,7 @@ def test_a_full_disk_is_named_with_the_file_and_holds_no_half_of_it(
     assert not list(tmp_path.glob("tmp/bonefx-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_an_output_that_takes_no_more_is_said_once(folder, arguments):
     with open("/dev/full", "wb") as full:
@@ -230,6 +234,7 @@ def test_an_output_that_takes_no_more_is_said_once(folder, arguments):
     assert done.stderr == "Standard output cannot be used: No space left on device.\n"
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_done(folder):
     (folder / "arms" / "forearm.png").unlink()
     (folder / "arms" / "right").mkdir()
@@ -246,6 +251,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_done(folder):
     assert [each["image"] for each in json.loads(done.stdout)] == ["arms"]
 
 
+@pytest.mark.slow
 def test_a_file_below_a_folder_that_cannot_be_entered_does_not_end_the_batch(folder):
     with unreadable(folder / "arms" / "left"):
         done = without_root_rights(

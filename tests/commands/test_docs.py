@@ -58,6 +58,7 @@ def test_the_repositorys_own_are_up_to_date():
     assert docs(ROOT, "--check") == 0, "run `python -m bonefx docs`"
 
 
+@pytest.mark.slow
 def test_a_stale_table_is_found_and_rewritten(checkout, capsys):
     page = checkout / "README.md"
     assert docs(checkout, "--check") == 1
@@ -75,6 +76,7 @@ def test_a_stale_table_is_found_and_rewritten(checkout, capsys):
     assert docs(checkout, "--check") == 1
 
 
+@pytest.mark.slow
 def test_a_second_benchmark_follows_the_first(checkout):
     page = checkout / "docs/benchmark.md"
     assert docs(checkout) == 0
@@ -92,6 +94,7 @@ def missing(checkout):
     (checkout / "README.md").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -112,6 +115,7 @@ def test_failures_are_sentences(checkout, capsys, spoil, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_card_tells_its_weights_figures_as_the_hub_reads_them(checkout):
     """With `huggingface_hub`'s own reading of the metadata, which refuses what the Hub would not take."""
     elsewhere = toy.measure(*toy.random_case(7))

@@ -104,6 +104,7 @@ def test_a_cluster_predicts_the_same(data, evaluated, tmp_path, capsys):
     assert "is up to date" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_metrics_say_what_was_measured_with_what(evaluated):
     assert list(contents(evaluated)) == [
         "metrics_yolo.json",  # the name that the app fetches
@@ -363,6 +364,7 @@ def push(hub, out, monkeypatch):
     return push
 
 
+@pytest.mark.slow
 def test_first_push_second_push_nothing_changed(hub, push, out, capsys):
     assert push() == 0
     repo = hub.repos["dataset", REPO]
@@ -413,6 +415,7 @@ def test_other_data_have_their_own_folder_on_the_hub(hub, push, out, data, capsy
     assert told["difference"] == pytest.approx(at_one[0] - at_one[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -433,6 +436,7 @@ def test_a_push_that_is_not_allowed_says_why(hub, push, capsys, settings, messag
     assert all(len(repo.commits) == 1 for repo in hub.repos.values())
 
 
+@pytest.mark.slow
 def test_a_push_on_a_broken_line_can_be_repeated(hub, push, capsys):
     hub.trouble(hub_server.drop, on=".*/commit/")
     assert push() == 1

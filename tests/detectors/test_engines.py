@@ -165,6 +165,7 @@ def test_nobody_is_told_that_openvino_or_nncf_is_used(package, code):
     assert said.stdout.splitlines()[-2:] == ["[]", "[] []"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

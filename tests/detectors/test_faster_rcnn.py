@@ -108,6 +108,7 @@ def test_no_setting_gives_more_detections_than_any_detector_may_return(checkpoin
 BOX_LAYER = "roi_heads.box_head.fc1.weight"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -176,6 +177,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_runs_nothing(tmp_path, monk
     assert not (tmp_path / "ran.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("buffers", "words"),
     [

@@ -43,6 +43,7 @@ def test_order(coming, order):
     assert "".join(done) == order
 
 
+@pytest.mark.slow
 def test_between_two_images_of_a_batch_others_have_their_turn():
     turns, done = Turns(), []
     begun = threading.Event()

@@ -148,6 +148,7 @@ def test_two_model_classes_that_are_one_of_ours_give_one_box(tmp_path):
     assert set(found.model_labels) <= {"humerus", "humerus fracture"}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_six_unified_classes_is_accepted(tmp_path):
     from bonefx.labels import CLASSES
 
@@ -184,6 +185,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_runs_nothing(tmp_path, monk
     assert not (tmp_path / "ran.txt").exists()
 
 
+@pytest.mark.slow
 def test_calls_from_several_threads_do_not_mix(detector):
     pictures = [picture(seed, (200 + 40 * seed, 260)) for seed in range(4)]
     alone = [detector.detect(rgb, Stopwatch()).scores for rgb in pictures]
@@ -201,6 +203,7 @@ def test_calls_from_several_threads_do_not_mix(detector):
         np.testing.assert_allclose(together[i], alone[i], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_librarys_import_leaves_the_rest_of_the_process_alone():
     code = """
 import logging, os, signal, warnings

@@ -37,6 +37,7 @@ def outputs(network: torch.nn.Module, end2end: bool) -> torch.Tensor:
         return network(images)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end2end", [False, True])
 def test_the_network_is_ultralytics_own_to_the_bit(end2end):
     network, size = yolo_network.read(BUNDLED)
@@ -47,6 +48,7 @@ def test_the_network_is_ultralytics_own_to_the_bit(end2end):
     assert size == 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["yolo26n", "yolo26n-p2", "yolo12n", "yolo11n", "yolov10n", "yolov9t", "yolov8n", "yolov6n", "yolov5n"],
@@ -59,6 +61,7 @@ def test_other_versions_are_read_too(tmp_path, name):
     assert torch.equal(network.stride, own.stride)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
@@ -84,6 +87,7 @@ def test_the_image_size(tmp_path, content, size, expected):
         assert yolo_network.read(path)[1] == expected
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_preferred(tmp_path, content):
     average = copy.deepcopy(content["model"])
     average.names = {number: f"average {number}" for number in range(7)}
@@ -145,6 +149,7 @@ def torchvision() -> torch.nn.Module:
     return Calls(TorchVision, "resnet18", "DEFAULT")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -201,6 +206,7 @@ def test_a_checkpoint_that_is_not_sound_is_refused(tmp_path, content, change, wo
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_what_replaces_a_layers_own_is_not_taken(tmp_path, content):
     def change(content: dict) -> None:
         first(content).__dict__["forward"] = "another"

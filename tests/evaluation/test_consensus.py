@@ -88,6 +88,7 @@ def test_how_it_is_described():
     assert "not measured" in note
 
 
+@pytest.mark.slow
 def test_time_grows_with_the_number_of_images():
     """2,000 images of 20 detections, as a part of the largest set that is foreseen."""
     rng = np.random.default_rng(1)

@@ -248,6 +248,7 @@ def test_a_folder_may_be_called_like_an_image(tmp_path):
     assert (data.lesions.tolist(), data.problems) == ([1, 1], ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["images", "labels"])
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, kind):
     root = make(tmp_path, {"sub/a": BOX, "b": BOX})
@@ -261,6 +262,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, kind):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -42,6 +42,7 @@ def test_each_size_and_site_counts_its_own():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_parts_are_the_whole(seed):
     dataset, results = toy.random_case(seed)

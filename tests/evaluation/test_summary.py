@@ -33,6 +33,7 @@ def pair(first_rows, second_rows, dataset):
     )
 
 
+@pytest.mark.slow
 def test_headline():
     dataset = toy.dataset([[(0, BOX)]] * 40 + [[]] * 40)
     everything = [(i, 0, BOX, 0.9) for i in range(40)]
@@ -73,6 +74,7 @@ def test_without_a_fracture_nothing_is_said_of_either_set():
     assert summary.both_sets(empty, empty) == summary.headline(empty)
 
 
+@pytest.mark.slow
 def test_headlines_of_three():
     dataset = toy.dataset([[(0, BOX)]] * 40 + [[]] * 40)
     rows = [(i, 0, BOX, 0.9) for i in range(40)] + [(i, 0, FAR, 0.1) for i in range(80)]

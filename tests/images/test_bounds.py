@@ -103,6 +103,7 @@ def apart_anew(monkeypatch):
 class TestApart:
     """Each of these is a file of at most 0.1 MB that would keep a decoder busy for long."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "content",
         [
@@ -118,6 +119,7 @@ class TestApart:
         with pytest.raises(ImageError, match=NO_TIME):
             read(content)
 
+    @pytest.mark.slow
     def test_memory(self, read, apart_anew):
         """Colours and alpha of 16 bits take 21 bytes a pixel, of which 8 are theirs: 50 megapixels stay below
         1.5 GB in both processes together. (They took 66 once.)"""
@@ -131,6 +133,7 @@ class TestApart:
         with pytest.raises(ImageError, match="more memory"):
             read(content)
 
+    @pytest.mark.slow
     def test_the_next_file_is_read_after_one_that_was_ended(self, read, apart_anew):
         apart_anew(SECONDS=0.2)
         with pytest.raises(ImageError, match=NO_TIME):
@@ -141,6 +144,7 @@ class TestApart:
         apart._process.wait()
         assert np.array_equal(read(picture).grey, DEEP)
 
+    @pytest.mark.slow
     def test_a_fork_has_a_process_of_its_own(self, tmp_path):
         picture = dicom(DEEP, uid.JPEG2000Lossless, [saved(DEEP, "JPEG2000", no_jp2=True)])
         (tmp_path / "a.dcm").write_bytes(picture)

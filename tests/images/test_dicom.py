@@ -641,6 +641,7 @@ class TestBadDicom:
         with pytest.raises(ImageError, match=words):
             read(content)
 
+    @pytest.mark.slow
     def test_what_unpacks_without_end_is_stopped(self, read):
         content = dicom(DEEP, uid.DeflatedExplicitVRLittleEndian)
         start = 144 + struct.unpack("<I", content[140:144])[0]
@@ -648,6 +649,7 @@ class TestBadDicom:
         with pytest.raises(ImageError, match="256 MB"):
             read(content[:start] + bomb.compress(bytes(257 * 1024**2)) + bomb.flush())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "content",
         [

@@ -175,6 +175,7 @@ def test_a_config_that_cannot_be_read_is_a_failure_of_the_hub(hub, settings, bun
 # A Hub that misbehaves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
@@ -208,6 +209,7 @@ def test_a_question_that_fails_is_said_in_words_at_once(hub, settings, bundled, 
     assert words in reasons[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
@@ -241,6 +243,7 @@ def test_a_download_that_fails_leaves_nothing_behind(hub, settings, bundled, beh
     assert weights.path.read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_download_given_up_never_reaches_the_cache(hub, settings, bundled):
     hub.put(REPO, {"best.pt": CONTENT})
     release = threading.Event()
@@ -262,6 +265,7 @@ def fill_the_cache_path(hub, settings, tmp_path):
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -323,6 +327,7 @@ def test_what_a_caller_gets_without_asking_for_other_times():
     assert 120 <= defaults["retry_after"] <= 900
 
 
+@pytest.mark.slow
 def test_a_slow_download_that_moves_goes_on_and_is_reported(hub, settings, bundled):
     hub.put(REPO, {"best.pt": CONTENT})
     hub.trouble(trouble.trickle(size=30_000, pause=0.2), on="GET")  # 2 s in all
@@ -470,6 +475,7 @@ def test_a_new_commit_is_noticed_and_an_unchanged_file_not_read_again(hub, setti
     assert new.path.read_bytes() == b"better"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mishap", "source", "words"),
     [
@@ -722,6 +728,7 @@ def test_a_damaged_name_of_a_commit_in_the_cache_is_said_as_such(hub, settings, 
     assert (again.source, reasons) == ("hub", [])
 
 
+@pytest.mark.slow
 def test_an_unreadable_cache_is_a_problem_of_that_source(hub, settings, bundled, tmp_path, monkeypatch):
     hub.put(REPO, {"best.pt": CONTENT})
     first(WeightSources(settings).candidates("best.pt", bundled))
@@ -829,6 +836,7 @@ def test_metrics_over_ten_megabytes_are_not_read(hub, metrics_settings, how):
         fetch_metrics(metrics_settings, "metrics_yolo.json")
 
 
+@pytest.mark.slow
 def test_no_metrics_within_three_seconds(hub, metrics_settings):
     hub.trouble(trouble.drip)
     started = time.monotonic()
@@ -843,6 +851,7 @@ def test_metrics_from_a_hub_that_is_switched_off(hub, metrics_settings):
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_push_makes_the_repository_then_adds_what_changed_then_nothing(hub, metrics_settings, tmp_path):
     predictions = tmp_path / "predictions.json"
     predictions.write_text("[]")
@@ -867,6 +876,7 @@ def test_push_makes_the_repository_then_adds_what_changed_then_nothing(hub, metr
     assert fetch_metrics(metrics_settings, "metrics_yolo.json").revision == changed.revision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "on", "behaviour", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from bonefx.training import checkpoint
@@ -17,6 +18,7 @@ def test_it_comes_back(tmp_path):
     assert (found["step"], found["weight"].tolist()) == (3, [0, 1, 2, 3])
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_one_and_is_named(tmp_path):
     checkpoint.save({"step": 1}, tmp_path / "a.pt")
     code = (

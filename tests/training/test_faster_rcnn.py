@@ -63,6 +63,7 @@ class _Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 3, 4])  # steps done: within an epoch, at its end, after it
 def test_a_resumed_run_is_the_run_that_was_never_stopped(toys, whole, tmp_path, last):
     out, losses, _ = whole
@@ -80,6 +81,7 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(toys, whole, tmp_path, 
     assert_same(weights(tmp_path / "model_final.pth"), weights(out / "model_final.pth"))
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_stopped_while_it_was_measured_is_measured_again(toys, tmp_path):
     epochs, steps = [], []
 
@@ -134,6 +136,7 @@ def test_settings_and_shapes_survive_the_files(whole):
     assert tree["MODEL"]["FPN"]["IN_FEATURES"] == ["res3", "res4"]
 
 
+@pytest.mark.slow
 def test_the_original_recipe_makes_detectron2s_own_tensors():
     """The golden checkpoint is one that Detectron2 loads and runs."""
     golden = {name: value.shape for name, value in make_checkpoint.state_dict().items()}

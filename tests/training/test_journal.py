@@ -31,6 +31,7 @@ def test_a_record_is_there_from_the_start(tmp_path, monkeypatch):
     assert part["hardware"]["threads"] > 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_two_parts_and_one_curve(tmp_path):
     first = RunRecord(tmp_path, IDENTITY, "cpu", resume=False)
     for step in (1, 2, 3):

@@ -15,6 +15,7 @@ from bonefx.training.validation import RATES, measure
 from tests.training import toy
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_an_evaluation(tmp_path):
     dataset = data.load(toy.write(tmp_path / "set")).dataset
     detector = yolo.load(packaged("bundled") / "yolo26n_512.pt")
@@ -37,6 +38,7 @@ def test_the_figures_are_those_of_an_evaluation(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_each_set_counts_the_same_in_what_decides(tmp_path):
     """A set of many images does not drown one of few."""
     detector = yolo.load(packaged("bundled") / "yolo26n_512.pt")

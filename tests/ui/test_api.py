@@ -30,6 +30,7 @@ def client(app_address) -> Client:
     return Client(app_address, verbose=False)
 
 
+@pytest.mark.slow
 def test_endpoints_are_these_and_documented(client):
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert {"/detect", "/compare", "/models", "/metrics"} <= set(named)
@@ -81,6 +82,7 @@ def test_the_sample_of_the_api_page_can_be_called_as_it_is(client, app_address):
     assert result["detections"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["YOLO", " Faster-RCNN ", "Consensus"])
 def test_a_model_s_name_in_any_case(client, pictures, name):
     result = client.predict(image=handle_file(pictures[0]), model=name, api_name="/detect")
@@ -135,6 +137,7 @@ def test_at_one_price_each_model_has_its_own_score(client):
     )
 
 
+@pytest.mark.slow
 def test_without_metrics_of_the_weights_a_price_is_refused(pictures, tmp_path):
     settings = Settings(hub=False)
     with gr.Blocks() as blocks:
@@ -164,6 +167,7 @@ def test_compare_tells_where_the_models_agree(client):
         assert pairs[0] == pairs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

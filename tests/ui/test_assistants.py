@@ -106,6 +106,7 @@ def test_other_tools_cannot_be_called(app_address):
     assert "Unknown tool" in found.content[0].text
 
 
+@pytest.mark.slow
 def test_without_the_package_nothing_changes(monkeypatch):
     from bonefx.ui import assistants
     from bonefx.ui.build import build, launch_options

@@ -34,6 +34,7 @@ def test_there_is_a_result_of_every_example_by_the_bundled_weights():
             assert outcome.image == each.path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example_id", ["wrist-1", "humerus-2"])  # a PNG, and a DICOM file of 16 bits
 def test_they_are_what_the_bundled_weights_find(example_id):
     ours = examples()[example_id]

@@ -63,11 +63,13 @@ def test_with_a_client(app_address, capsys):
     assert "faster-rcnn bundled" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_from_the_shell():
     (command,) = [command for command in SHELL if "bonefx detect examples" in command]
     assert '"schema_version": 1' in printed_by(command)
 
 
+@pytest.mark.slow
 def test_a_batch_from_the_shell(tmp_path, monkeypatch):
     (command,) = [command for command in SHELL if "bonefx detect my-radiographs.zip" in command]
     with zipfile.ZipFile(tmp_path / "my-radiographs.zip", "w") as archive:

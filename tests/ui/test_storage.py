@@ -13,6 +13,7 @@ from bonefx.ui import storage as module
 from bonefx.ui.storage import Storage, sweeping
 
 
+@pytest.mark.slow
 def test_an_entry_has_its_time_whatever_is_put_into_it(tmp_path):
     storage = Storage(tmp_path, kept_seconds=3, sweep_seconds=0.5)
     old, young = storage.new_entry(), None

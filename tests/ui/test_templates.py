@@ -55,6 +55,7 @@ def test_no_file_of_the_page_takes_text_for_code(path):
     assert pattern.search(path.read_text("utf-8")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "fault"),
     [

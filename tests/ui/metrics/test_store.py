@@ -125,6 +125,7 @@ def test_a_hub_that_falls_silent_leaves_the_copy_of_this_machine(hub, folder, se
     assert store.where(entry).endswith(f"commit {sha[:7]}, by the copy on this machine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

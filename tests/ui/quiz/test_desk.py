@@ -83,6 +83,7 @@ def test_each_visitor_has_a_seat_of_their_own():
     assert copy.deepcopy(first) is not first
 
 
+@pytest.mark.slow
 def test_an_answer_that_cannot_be_kept_is_said_and_not_taken(desk, tmp_path):
     cases = pack()[:3]
     plan = new_plan(cases, 1, ["yolo"], None, "0123456789abcdef")
@@ -100,6 +101,7 @@ def test_an_answer_that_cannot_be_kept_is_said_and_not_taken(desk, tmp_path):
     assert mine.answer(seat, event({"round": shown["round"], "step": 0, "marks": []}))["step"] == 1
 
 
+@pytest.mark.slow
 def test_a_study_shows_no_truth_and_other_links_nothing(tmp_path):
     cases = pack()[:2]
     plan = new_plan(cases, 1, ["yolo"], None, "0123456789abcdef")
