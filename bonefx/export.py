@@ -26,7 +26,7 @@ Result = dict[str, Any]
 COLUMNS = (
     *("image", "width", "height", "model", "weights_file", "weights_source", "weights_repo"),
     *("weights_revision", "weights_sha256", "engine", "precision", "device", "threshold"),
-    *("label", "model_label", "class_id", "score", "x1", "y1", "x2", "y2", "error", "notice"),
+    *("label", "model_label", "class_id", "score", "share", "x1", "y1", "x2", "y2", "error", "notice"),
 )
 """Of the CSV: coordinates in pixels of the image; no label and no box means no detection above the threshold,
 or a failure, which `error` tells. What the members of a consensus differ in is joined with " + "."""

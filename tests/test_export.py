@@ -74,6 +74,13 @@ def test_csv_has_a_row_for_each_detection():
     assert (first["engine"], first["precision"], first["device"]) == ("torch 2", "float32", "a processor")
     assert (float(first["threshold"]), first["notice"], first["error"]) == (0, NOTICE, "")
     assert float(second["score"]) == pytest.approx(0.1)
+    assert (first["share"], second["share"]) == ("", "")
+
+
+def test_csv_has_the_share_of_marks_where_it_is_known():
+    result = outcome().to_result(0)
+    result["detections"][0]["share"] = 0.61
+    assert [row["share"] for row in rows([result])] == ["0.61", ""]
 
 
 @pytest.mark.parametrize(
