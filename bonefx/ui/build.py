@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -26,13 +25,13 @@ from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.metrics.tab import build_metrics_tab
 from bonefx.ui.quiz.desk import Desk
 from bonefx.ui.quiz.mode import add_quiz
+from bonefx.ui.scripts import STATIC, script
 from bonefx.ui.server import server_options
 from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
-from bonefx.ui.viewer.component import script, viewer
+from bonefx.ui.viewer.component import viewer
 from bonefx.ui.viewer.downloads import add_downloads
 
-_STATIC = Path(__file__).with_name("static")
 WAITING_VISITORS = 32
 """Longer queues are refused: who comes then is told that the app is busy."""
 
@@ -59,7 +58,7 @@ def build(registry: Registry, cases: Sequence[Case] | None = None, study: Study 
         analytics_enabled=False,
         fill_width=True,
     ) as demo:
-        gr.HTML(_HEADER, js_on_load=script(_STATIC / "page" / "page.js"), elem_id="masthead")
+        gr.HTML(_HEADER, js_on_load=script(STATIC / "page" / "page.js"), elem_id="masthead")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Read", id="read"):
                 reading = _add_reading(demo, tabs, registry, store, workspace)
@@ -88,14 +87,14 @@ def _add_reading(
     )
     strip = gr.HTML(
         files.strip(),
-        html_template=(_STATIC / "page" / "strip.html").read_text("utf-8"),
-        css_template=(_STATIC / "page" / "strip.css").read_text("utf-8"),
-        js_on_load=script(_STATIC / "page" / "strip.js"),
+        html_template=(STATIC / "page" / "strip.html").read_text("utf-8"),
+        css_template=(STATIC / "page" / "strip.css").read_text("utf-8"),
+        js_on_load=script(STATIC / "page" / "strip.js"),
         apply_default_css=False,
         elem_id="strip",
     )
     reader = viewer(first_value(registry, store, files), elem_id="reader")
-    news = gr.HTML(None, html_template="", js_on_load=script(_STATIC / "page" / "news.js"), visible="hidden")
+    news = gr.HTML(None, html_template="", js_on_load=script(STATIC / "page" / "news.js"), visible="hidden")
     file = gr.File(type="filepath", elem_id="upload", visible="hidden", label="Your radiograph")
     choice = gr.Number(visible=False)
     add_downloads(reader, visit)
@@ -128,7 +127,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": "".join(
-            (_STATIC / name).read_text("utf-8") for name in ("page/page.css", "metrics/metrics.css")
+            (STATIC / name).read_text("utf-8") for name in ("page/page.css", "metrics/metrics.css")
         ),
         "max_file_size": MAX_UNPACKED,  # an archive; a single image has the reader's own limit
         "mcp_server": installed(),

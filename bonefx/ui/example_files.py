@@ -11,8 +11,9 @@ from PIL import Image
 from bonefx import images
 from bonefx.settings import packaged
 from bonefx.ui.examples import THUMBNAIL, THUMBNAILS, Example, examples
+from bonefx.ui.scripts import file_record
 from bonefx.ui.storage import storage
-from bonefx.ui.viewer.component import file_record, viewer_image
+from bonefx.ui.viewer.component import viewer_image
 
 
 class ExampleFiles:

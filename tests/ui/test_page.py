@@ -143,6 +143,18 @@ def test_the_page_comes_compressed_once(page, app_address):
     answer = page.request.get(app_address, headers={"Accept-Encoding": "br, gzip"})
     assert answer.headers["content-encoding"] == "br"
     assert "window.gradio_config" in answer.text()
+    assert len(answer.body()) < 200_000  # as it is when it is unpacked; the viewer's scripts come apart
+
+
+def test_a_viewer_whose_scripts_do_not_come_says_so(browser, app_address):
+    context = browser.new_context()
+    page = context.new_page()
+    page.route("**/viewer-*.json", lambda route: route.fulfill(status=503))
+    page.goto(app_address)
+    expect(page.locator(".viewer .message")).to_have_text(
+        "The viewer cannot be opened now (the server answered 503). Reload the page."
+    )
+    context.close()
 
 
 def test_the_last_of_several_clicks_wins(page, app_address):

@@ -19,10 +19,9 @@ from bonefx.ui.batch.table import batch_in_words, browser_row, named, value
 from bonefx.ui.events import Reading, Updates
 from bonefx.ui.metrics.store import MetricsStore
 from bonefx.ui.operating import Cut, check_rate
+from bonefx.ui.scripts import STATIC, script
 from bonefx.ui.session import Visit, Workspace
 from bonefx.ui.storage import KEPT_MINUTES
-
-_STATIC = Path(__file__).parents[1] / "static"
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ def add_batch_tab(registry: Registry, store: MetricsStore, reading: Reading | No
     workspace = Workspace()
     shown = gr.HTML(
         value(None, "empty", ""),
-        html_template=(_STATIC / "batch" / "batch.html").read_text("utf-8"),
-        css_template=(_STATIC / "batch" / "batch.css").read_text("utf-8"),
-        js_on_load=(_STATIC / "batch" / "batch.js").read_text("utf-8"),
+        html_template=(STATIC / "batch" / "batch.html").read_text("utf-8"),
+        css_template=(STATIC / "batch" / "batch.css").read_text("utf-8"),
+        js_on_load=script(STATIC / "batch" / "batch.js"),
         apply_default_css=False,
         elem_id="batch",
     )

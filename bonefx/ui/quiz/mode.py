@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from bonefx.detectors import MODELS
-from bonefx.files import replaced
 from bonefx.ui.api import MODEL_QUEUE
 from bonefx.ui.quiz.desk import Desk, Seat
-from bonefx.ui.storage import KEPT_MINUTES, storage
-from bonefx.ui.viewer.component import file_record, script
+from bonefx.ui.scripts import STATIC, parts, script
+from bonefx.ui.storage import KEPT_MINUTES
 
-_STATIC = Path(__file__).parents[1] / "static"
 _SCRIPTS = (  # the later use the earlier; the last starts
     "viewer/pixels",
     "viewer/marks",
@@ -46,7 +41,7 @@ def add_quiz(desk: Desk) -> None:
     """Add the mode to the page that is being built, and attach its events."""
     seat = gr.State(Seat(), time_to_live=KEPT_MINUTES * 60)
     always = {
-        "parts": file_record(_parts()),
+        "parts": parts("quiz", _SCRIPTS, ("viewer/viewer", "quiz/quiz")),
         "study": desk.is_study,
         "offer": {
             "models": [{"id": each.id, "name": each.name} for each in MODELS.values()],
@@ -56,8 +51,8 @@ def add_quiz(desk: Desk) -> None:
     }
     quiz = gr.HTML(
         {**always, "now": None},
-        html_template=(_STATIC / "quiz" / "quiz.html").read_text("utf-8"),
-        js_on_load=script(_STATIC / "quiz" / "loader.js"),
+        html_template=(STATIC / "quiz" / "quiz.html").read_text("utf-8"),
+        js_on_load=script(STATIC / "quiz" / "loader.js"),
         apply_default_css=False,
         elem_id="quiz",
     )
@@ -78,20 +73,3 @@ def add_quiz(desk: Desk) -> None:
     quiz.begin(shown(desk.begin), seat, quiz, **options)
     quiz.ahead(desk.ahead, seat, None, **options)
     quiz.answer(shown(desk.answer), seat, quiz, **options)
-
-
-def _parts() -> Path:
-    """Style and scripts in one file, under a name that changes with them."""
-    style = [_STATIC / "viewer" / "viewer.css", _STATIC / "quiz" / "quiz.css"]
-    scripts = "\n".join(script(_STATIC / f"{name}.js") for name in _SCRIPTS)
-    parts = {
-        "css": "".join(path.read_text("utf-8") for path in style),
-        "js": f"export default (element, props, trigger, watch) => {{\n{scripts}\n}};",
-    }
-    content = json.dumps(parts)
-    folder = storage().new_entry(lasting=True)
-    gr.set_static_paths([folder])
-    path = folder / f"quiz-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
-    with replaced(path) as beside:
-        beside.write_text(content, encoding="utf-8")
-    return path

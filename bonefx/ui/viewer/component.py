@@ -2,7 +2,8 @@
 
 It is one `gr.HTML` component. Its markup, style and scripts are the files of `static/viewer/`; they ask no
 other host, and fetch nothing but the image: view, zoom, window, thresholds and operating points are the
-browser's. This module makes the component and the values that it shows. A value is plain data:
+browser's. The page carries two of the scripts; `loader.js` fetches the others, which are four times as much
+as all else that is ours. This module makes the component and the values that it shows. A value is plain data:
 
     image           {"file", "deep", "width", "height", "alt"}, see `viewer_image`
     panes           see `viewer_pane`; boxes above `strict` are solid, those only above `threshold` dashed
@@ -13,6 +14,7 @@ browser's. This module makes the component and the values that it shows. A value
                     points, "message" says why
     agreement       None, or {"of": two pane ids, "looks"}: a further pane with what the two agree on
     about           what is said beside the picture, see `panes.value`
+    parts           the file of the viewer's scripts, see `bonefx.ui.scripts`
 
 What a visitor sets (a threshold, an operating point) holds for the next values too, and never leaves the
 browser by itself: see `static/viewer/choice.js`.
@@ -34,32 +36,32 @@ from bonefx.detections import Detections
 from bonefx.labels import place
 from bonefx.looks import BROUGHT, OTHER_NAME, SAME_NAME, Look
 from bonefx.matching import iou_matrix, match
+from bonefx.ui.scripts import STATIC, file_record, parts, script
 
 if TYPE_CHECKING:
     from bonefx.images import Radiograph
 
-_STATIC = Path(__file__).parents[1] / "static" / "viewer"
 _SCRIPTS = (  # the later use the earlier; the last starts
-    "choice",
-    "agreement",
-    "pixels",
-    "marks",
-    "labels",
-    "gestures",
-    "controls",
-    "state",
-    "groups",
-    "panes",
-    "agreement_pane",
-    "findings",
-    "verdict",
-    "truth",
-    "thresholds",
-    "frames",
-    "views",
-    "about",
-    "keys",
-    "viewer",
+    "viewer/shared",
+    "viewer/agreement",
+    "viewer/pixels",
+    "viewer/marks",
+    "viewer/labels",
+    "viewer/gestures",
+    "viewer/controls",
+    "viewer/state",
+    "viewer/groups",
+    "viewer/panes",
+    "viewer/agreement_pane",
+    "viewer/findings",
+    "viewer/verdict",
+    "viewer/truth",
+    "viewer/thresholds",
+    "viewer/frames",
+    "viewer/views",
+    "viewer/about",
+    "viewer/keys",
+    "viewer/viewer",
 )
 
 _TOGETHER = {"both": SAME_NAME.of_boxes(), "other label": OTHER_NAME.of_boxes()}
@@ -81,19 +83,13 @@ def viewer(value: Mapping[str, Any] | None = None, *, elem_id: str | None = None
     """
     return gr.HTML(
         value,
-        html_template=(_STATIC / "viewer.html").read_text("utf-8"),
-        css_template=(_STATIC / "viewer.css").read_text("utf-8"),
-        js_on_load="\n".join(script(_STATIC / f"{name}.js") for name in _SCRIPTS),
+        html_template=(STATIC / "viewer" / "viewer.html").read_text("utf-8"),
+        css_template=(STATIC / "viewer" / "viewer.css").read_text("utf-8"),
+        js_on_load="\n".join(script(STATIC / "viewer" / f"{name}.js") for name in ("choice", "loader")),
         apply_default_css=False,
         elem_id=elem_id,
         **options,
     )
-
-
-def script(path: Path) -> str:
-    """A script as the page carries it: without indentation and lines of comment, which are a third of it."""
-    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def viewer_value(
@@ -136,6 +132,7 @@ def viewer_value(
         "operating": None if operating is None else dict(operating),
         "agreement": {"of": list(agreement_of), "looks": _TOGETHER} if agreement_of else None,
         "about": dict(about or {}),
+        "parts": parts("viewer", _SCRIPTS),
     }
 
 
@@ -283,8 +280,3 @@ def _corners(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 def _is_coloured(rgb: np.ndarray) -> bool:
     return bool((rgb[..., 0] != rgb[..., 1]).any() or (rgb[..., 0] != rgb[..., 2]).any())
-
-
-def file_record(path: Path) -> dict[str, Any]:
-    """A file as Gradio's own record: Gradio serves it, and gives it the address that the page sees."""
-    return gr.FileData(path=str(path)).model_dump()

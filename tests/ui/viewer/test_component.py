@@ -14,6 +14,7 @@ from bonefx.agreement import agree
 from bonefx.detections import Detections
 from bonefx.inference import CHOICES
 from bonefx.marks import places_of
+from bonefx.ui import scripts
 from bonefx.ui.build import launch_options
 from bonefx.ui.viewer import component as ui
 from tests.browser import open_browser, record_errors, record_requests, serve, violations
@@ -126,7 +127,7 @@ def test_scores_reach_the_browser_with_all_that_float32_holds():
 def test_scripts_travel_without_comments_and_keep_their_code(tmp_path):
     path = tmp_path / "a.js"
     path.write_text('// why\nif (a) {\n  b("// no comment"); // beside code\n}\n')
-    assert ui.script(path) == 'if (a) {\nb("// no comment"); // beside code\n}'
+    assert scripts.script(path) == 'if (a) {\nb("// no comment"); // beside code\n}'
 
 
 # --- in the browser ----------------------------------------------------------------------------------------

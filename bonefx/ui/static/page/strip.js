@@ -48,8 +48,9 @@ function mark(id) {
   if (!buttons.has(id)) buttons.values().next().value.tabIndex = 0; // so that Tab finds them
 }
 
-function pick(id, quiet = false) {
+async function pick(id, quiet = false) {
   mark(id);
+  await bonefx.started;
   trigger("pick", { id, choice: bonefx.numbered(id, quiet) });
 }
 
@@ -67,4 +68,4 @@ part("quiz").addEventListener("click", () => bonefx.mode("quiz"));
 draw();
 watch("value", draw);
 const linked = new URLSearchParams(location.search).get("example");
-if (linked && linked !== props.value.examples[0].id) setTimeout(() => pick(linked, true)); // once all scripts are there
+if (linked && linked !== props.value.examples[0].id) setTimeout(() => pick(linked, true)); // once there is a bonefx

@@ -5,16 +5,9 @@ let made = null;
 const failure = document.createElement("p");
 const address = () => new URLSearchParams(location.search);
 
-async function make() {
-  const response = await fetch(bonefx.allowedAddress(props.value.parts.url, element));
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  const { css, js } = await response.json();
-  const style = document.createElement("style");
-  style.textContent = css;
-  element.append(style, element.querySelector("template").content.cloneNode(true));
-  const module = URL.createObjectURL(new Blob([js], { type: "text/javascript" }));
-  (await import(module)).default(element, props, tell, watch);
-  URL.revokeObjectURL(module);
+function make() {
+  const unfold = () => element.append(element.querySelector("template").content.cloneNode(true));
+  return bonefx.parts(props.value.parts, element, tell, { props, watch }, unfold);
 }
 
 function tell(event, data) {

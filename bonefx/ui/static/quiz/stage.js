@@ -121,13 +121,13 @@ async function showPicture(record) {
   const current = () => step?.image?.file.url === record.file.url;
   say("Loading the picture");
   try {
-    const picture = await readImage(allowedAddress(record.file.url, element), record);
+    const picture = await readImage(bonefx.allowedAddress(record.file.url, element), record);
     if (!current()) return;
     Object.assign(state, { picture });
     say("");
     drawWindow();
     if (record.deep) {
-      const deep = await readDeep(allowedAddress(record.deep.file.url, element), record.deep, record);
+      const deep = await readDeep(bonefx.allowedAddress(record.deep.file.url, element), record.deep, record);
       if (current()) {
         Object.assign(state, { picture: deep, window: null });
         drawWindow();

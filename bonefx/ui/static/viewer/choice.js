@@ -6,12 +6,19 @@
 //
 // For other scripts of the page: bonefx.choose({rate: "1/4"}), bonefx.choose({scores: {yolo: 0.3}}),
 // bonefx.thresholds(), what is shown now: a score by pane id, null for "nothing"; bonefx.numbered();
-// bonefx.arrows(event, nodes); bonefx.write(changes, step), of the address; bonefx.allowedAddress(address, root).
+// bonefx.arrows(event, nodes); bonefx.query() and bonefx.write(changes, step), of the address;
+// bonefx.started, a promise; bonefx.allowedAddress(address, root); bonefx.parts(file, element, trigger, { props, watch }).
+let start;
 const query = () => new URLSearchParams(location.search);
 const visitor = {
   choice: { rate: query().get("fp") ?? undefined, scores: {} },
   number: 0,
   shown: undefined, // the example on the screen; null is another image
+
+  // What the viewer does when something is set or chosen, once it has started; `started` is kept then.
+  take() {},
+  opening() {},
+  started: new Promise((keep) => (start = keep)),
 
   choose({ rate = null, scores = {} }) {
     this.choice.rate = rate;
@@ -44,8 +51,45 @@ const visitor = {
     node.focus();
     return node;
   },
+
+  // The operating point of a value that the visitor wants; -1 if it has none like that.
+  wantedPoint({ points = [] }) {
+    const { rate } = this.choice;
+    return points.findIndex(({ label, fp_per_image }) => rate === label || rate === String(fp_per_image));
+  },
+
+  // Fetches the scripts and style of a component (see scripts.py), and runs them as Gradio would have. `made` is
+  // called in between, once all is there.
+  async parts(file, element, trigger, { props, watch }, made = () => {}) {
+    const response = await fetch(allowedAddress(file.url, element));
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    const { css, js } = await response.json();
+    const module = URL.createObjectURL(new Blob([js], { type: "text/javascript" }));
+    try {
+      const { default: run } = await import(module);
+      if (css) {
+        const style = document.createElement("style");
+        style.textContent = css;
+        element.append(style);
+      }
+      made();
+      run(element, props, trigger, watch);
+    } finally {
+      URL.revokeObjectURL(module);
+    }
+  },
 };
+Object.assign(visitor, { query, write: writeAddress, allowedAddress });
 globalThis.bonefx = visitor;
+
+// Addresses come with the value, as data: only this page's own host, or the host of the app embedded in it.
+function allowedAddress(address, root) {
+  const home = root.closest("gradio-app")?.getAttribute("src");
+  const origins = [location.origin, ...(home ? [new URL(home, location.href).origin] : [])];
+  const url = new URL(address, location.href);
+  if (!origins.includes(url.origin)) throw new Error("the image lies on another host");
+  return url.href;
+}
 
 // Changes parameters of the address (null takes one away), as a new step of the history or in place.
 function writeAddress(changes, step) {
@@ -61,10 +105,4 @@ function writeAddress(changes, step) {
   else history.replaceState(history.state, "", address);
   // A Space lies in a frame of huggingface.co, which takes the query over from this message.
   if (window.parent !== window) window.parent.postMessage({ queryString: text }, "https://huggingface.co");
-}
-
-// The operating point of a value that the visitor wants; -1 if it has none like that.
-function wantedPoint({ points = [] }) {
-  const { rate } = visitor.choice;
-  return points.findIndex(({ label, fp_per_image }) => rate === label || rate === String(fp_per_image));
 }

@@ -106,7 +106,7 @@ function chooseThreshold(id, threshold) {
 function takeChoice() {
   const operating = state.value?.operating ?? {};
   const { rate, scores } = visitor.choice;
-  const wanted = wantedPoint(operating);
+  const wanted = visitor.wantedPoint(operating);
   const own = operating.points?.length > 0 ? (operating.selected ?? null) : null;
   if (wanted >= 0) takePoint(wanted);
   else if (rate !== null && own !== null) takePoint(own);

@@ -1,5 +1,5 @@
-// The viewer's start and its values. Gradio runs all scripts of this folder as one function body with `element`,
-// `props`, `trigger` and `watch`; component.py says in which order, and what a value holds.
+// The viewer's start and its values. All scripts of this folder but choice.js and loader.js run as one function body
+// with `element`, `props`, `trigger` and `watch`; component.py says in which order, and what a value holds.
 
 const linkedTab = () => {
   const tab = query().get("tab");
@@ -159,7 +159,6 @@ document.addEventListener("bonefx:tab", ({ detail: { id } }) => {
 
 // --- the start ---------------------------------------------------------------------------------------------
 
-Object.assign(visitor, { write: writeAddress, allowedAddress });
 element.parentElement.style.padding = 0; // Gradio 6.31 gives it some, whatever its `padding` says
 
 const sizes = new ResizeObserver(() => {
