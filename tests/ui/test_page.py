@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -144,6 +145,24 @@ def test_the_page_comes_compressed_once(page, app_address):
     assert answer.headers["content-encoding"] == "br"
     assert "window.gradio_config" in answer.text()
     assert len(answer.body()) < 200_000  # as it is when it is unpacked; the viewer's scripts come apart
+
+
+def test_what_is_chosen_before_the_viewers_scripts_are_there_waits_for_them(browser, app_address):
+    def late(route) -> None:
+        time.sleep(2)
+        route.continue_()
+
+    context = browser.new_context()
+    page = context.new_page()
+    errors = record_errors(page)
+    page.route("**/viewer-*.json", late)
+    go(page, app_address, "?example=shoulder-2&tab=yolo", "shoulder-2")
+    assert tab(page, "YOLO").get_attribute("aria-selected") == "true"
+    page.goto(app_address)
+    page.locator('.examples [data-id="elbow-1"]').click()
+    shows(page, "elbow-1")
+    assert errors == []
+    context.close()
 
 
 def test_a_viewer_whose_scripts_do_not_come_says_so(browser, app_address):
