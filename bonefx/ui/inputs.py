@@ -33,10 +33,12 @@ def checked(component: gr.components.Component, value: Any) -> Any:
         RequestError: it holds something that is no file of ours; the message says what to send.
     """
     if isinstance(component, gr.File):
-        many = component.file_count != "single"
-        if many and isinstance(value, list):
-            return [_file(each) for each in value]
-        return None if value is None or value == [] else _file(value)
+        if value is None or value == []:
+            return None
+        if component.file_count == "single":
+            return _file(value)
+        # Gradio's own example for cURL sends one file as it is where several may be sent.
+        return [_file(each) for each in (value if isinstance(value, list) else [value])]
     for each in _objects(value):
         if "path" in each and "meta" in each:
             each.update(_file(each))

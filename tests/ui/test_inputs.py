@@ -12,6 +12,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
+from bonefx.detectors import MODELS
 from bonefx.errors import QUOTED
 from bonefx.settings import packaged
 from bonefx.ui.storage import storage
@@ -138,6 +139,18 @@ def test_a_choice_that_is_not_offered_is_not_repeated_whole(app_address, running
     status, said = ask(app_address, "/gradio_api/run/predict", "POST", {"data": values, "fn_index": number})
     assert (status, "not in the list" in said or "not what this takes" in said) == (500, True)
     assert said.count("secret") * len("secret") <= QUOTED
+
+
+def test_the_example_for_curl_works_where_several_files_may_be_sent(app_address, pictures):
+    """As Gradio's page "Use via API" prints it: one file, and not in a list."""
+    sent = {"files": {"path": uploaded(app_address, pictures[0]), "meta": META}, "threshold": None}
+    status, said = ask(app_address, "/gradio_api/call/v2/batch", "POST", sent)
+    assert status == 200, said
+    _, said = ask(app_address, f"/gradio_api/call/batch/{json.loads(said)['event_id']}")
+    event, data = said.strip().split("\n\n")[-1].splitlines()[:2]
+    (answer,) = json.loads(data.removeprefix("data: "))
+    assert event == "event: complete"
+    assert [result["model"] for result in answer["results"]] == list(MODELS)
 
 
 def test_the_address_of_an_example_is_an_example(app_address):
