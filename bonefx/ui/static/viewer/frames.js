@@ -30,7 +30,7 @@ function moveTo(x, y) {
   const within = (at, size) => Math.min(Math.max(at, size * (0.5 - play)), size * (0.5 + play));
   view.x = within(x, image().width);
   view.y = within(y, image().height);
-  state.fitted = view.scale <= fitScale() * 1.0001;
+  state.fitted = Math.abs(view.scale / fitScale() - 1) < 1e-4;
   clearTimeout(settling);
   settling = setTimeout(() => {
     settling = 0;
@@ -43,7 +43,8 @@ function fitWhereFitted() {
   // Measured here only: asking for a size in the middle of a frame costs a layout.
   for (const pane of panes) Object.assign(pane, { width: pane.view.clientWidth, height: pane.view.clientHeight });
   if (!image() || !firstPane()?.width) return; // in a hidden tab
-  if (state.fitted) state.at.scale = fitScale();
+  // Where there is more room now than a large image takes, it is fitted again; a small one may stay small.
+  if (state.fitted || state.at.scale < Math.min(fitScale(), 1 / devicePixelRatio)) state.at.scale = fitScale();
   nameMarks();
   moveTo(state.at.x, state.at.y);
 }

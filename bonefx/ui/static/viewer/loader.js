@@ -2,6 +2,7 @@
 // as one function body with `element`, `props`, `trigger` and `watch`.
 
 const EVENTS = ["run", "check", "stop", "forget", "save"]; // Gradio (6.31) looks for their names here, in quotes
+element.parentElement.style.padding = 0; // Gradio 6.31 gives it some, whatever its `padding` says
 let begun = false;
 
 async function begin() {

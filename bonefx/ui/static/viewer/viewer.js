@@ -159,8 +159,6 @@ document.addEventListener("bonefx:tab", ({ detail: { id } }) => {
 
 // --- the start ---------------------------------------------------------------------------------------------
 
-element.parentElement.style.padding = 0; // Gradio 6.31 gives it some, whatever its `padding` says
-
 const sizes = new ResizeObserver(() => {
   const phone = part("viewer").classList.contains("phone");
   if (state.value?.image && phone !== isPhone()) {
