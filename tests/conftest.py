@@ -19,6 +19,7 @@ def pytest_configure(config):
     for name in list(os.environ):
         if name.startswith(ours) or name.lower().endswith("_proxy"):
             del os.environ[name]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests are about the processor; a GPU would answer in its place
     os.environ["HF_HOME"] = home.name
     os.environ["HF_HUB_CACHE"] = os.path.join(home.name, "hub")
     os.environ["XDG_CACHE_HOME"] = os.path.join(home.name, "cache")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,6 +114,8 @@ def has_gpu() -> bool:
     """Whether torch has a GPU; it is imported only where there may be one."""
     if ZERO_GPU:
         return True
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # somebody hides them from torch
+        return False
     if not (any(Path(device).exists() for device in _GPU_DEVICES) or shutil.which("nvidia-smi")):
         return False
     if importlib.util.find_spec("torch") is None:

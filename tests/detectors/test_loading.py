@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -51,4 +54,15 @@ def test_the_form_that_answers(monkeypatch, graphs, setting, native, expected):
 def test_there_is_no_gpu_where_nothing_looks_like_one(monkeypatch):
     monkeypatch.setattr(loading, "_GPU_DEVICES", ())
     monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not loading.has_gpu()
+
+
+def test_a_gpu_that_is_hidden_from_torch_is_none(monkeypatch, tmp_path):
+    torch = ModuleType("torch")
+    torch.__spec__, torch.cuda = ModuleSpec("torch", None), SimpleNamespace(is_available=lambda: True)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(loading, "_GPU_DEVICES", (str(tmp_path),))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert loading.has_gpu()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not loading.has_gpu()
