@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -23,10 +22,9 @@ from pathlib import Path
 
 import pytest
 
-import bonefx
+from tests.processes import environment
+from tests.ui.test_readme_examples import PYTHON, README, ROOT
 
-ROOT = Path(bonefx.__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 QUIET = {"FIFTYONE_DO_NOT_TRACK": "true", "COLLECT_ANALYTICS": "false", "LATEST_VERSION_CHECK": "false"}
 
@@ -34,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def recipe(tool: str) -> str:
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if tool in code]
+    (code,) = [code for code in PYTHON if tool in code]
     return code
 
 
@@ -45,8 +43,7 @@ def results(folder: Path, images: str, kind: str) -> None:
         shutil.copy(ROOT / "examples" / name, folder / images)
     command = f"-m bonefx detect {images} --out results --format {kind}"
     assert command in README
-    environment = {**os.environ, "BONEFX_HUB": "off", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, *command.split()], cwd=folder, env=environment, check=True)
+    subprocess.run([sys.executable, *command.split()], cwd=folder, env=environment(), check=True)
 
 
 class Environment:
@@ -59,14 +56,16 @@ class Environment:
     def install(self, *words: str) -> None:
         subprocess.run([self.bin / "pip", "install", "--quiet", *words], check=True)
 
+    def variables(self, home: Path, **more: str) -> dict[str, str]:
+        """Those of a program of the tool's: nothing of this project, and no other host."""
+        return {**os.environ, **QUIET, "PYTHONPATH": "", "HOME": str(home), **more}
+
     def run(self, code: str, cwd: Path) -> str:
         """What a program prints last."""
-        variables = {**os.environ, **QUIET, "HOME": str(cwd)}
-        variables.pop("PYTHONPATH", None)
         done = subprocess.run(
             [self.bin / "python", "-c", code],
             cwd=cwd,
-            env=variables,
+            env=self.variables(cwd),
             text=True,
             stdout=subprocess.PIPE,
             timeout=300,
@@ -150,9 +149,6 @@ def label_studio(tool: Environment, folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     address = f"http://localhost:{port}"
     variables = {
-        **os.environ,
-        **QUIET,
-        "HOME": str(folder),
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder / "data"),
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(folder),
@@ -163,11 +159,13 @@ def label_studio(tool: Environment, folder: Path) -> Iterator[str]:
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
     }
-    variables.pop("PYTHONPATH", None)
     words = ["start", "--no-browser", "--port", str(port), "--host", address, "--internal-host", "127.0.0.1"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [tool.bin / "label-studio", *words], env=variables, stdout=log, stderr=subprocess.STDOUT
+            [tool.bin / "label-studio", *words],
+            env=tool.variables(folder, **variables),
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     try:
         wait_for(f"{address}/health", server, folder / "log")

@@ -109,14 +109,12 @@ def _pictures(options: argparse.Namespace) -> Pictures:
     calibration, on, checked, labels = every[::2], "every second example image", every[1::2], None
     if options.calibrate and options.calibrate == options.check:
         raise BoneFXError("Calibrate on other images than those that the graphs are checked on.")
-    if options.calibrate:
-        dataset = _spread(options.calibrate, min(options.images, MOST_FOR_CALIBRATION))
-        calibration = [image.file for image in dataset.images]
     if options.check:
         labels = _spread(options.check, options.images)
         checked = [image.file for image in labels.images]
-        calibration = [file for file in calibration if file not in set(checked)]
     if options.calibrate:
+        dataset, held = _spread(options.calibrate, min(options.images, MOST_FOR_CALIBRATION)), set(checked)
+        calibration = [image.file for image in dataset.images if image.file not in held]
         on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
     return Pictures(calibration, on, checked, labels)
 

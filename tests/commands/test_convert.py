@@ -104,8 +104,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(tmp_path, monkeypatch, c
 
 def test_graphs_are_checked_on_what_training_leaves_out_and_calibrated_on_the_rest(tmp_path):
     root = toy.write(tmp_path / "set")
-    rows = [f"arm{number},{'left' if number % 2 else 'right'}" for number in range(6)]
-    (root / "table.csv").write_text("\n".join(["image,group", *rows]), encoding="utf-8")
+    toy.write_groups(root)
     parser = argparse.ArgumentParser()
     convert.add_arguments(parser)
     words = ["--calibrate", str(root), "train", "--check", str(root), "held-out"]

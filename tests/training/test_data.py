@@ -138,9 +138,7 @@ def test_other_data_are_mixed_in_only_where_the_classes_are_the_same(root, tmp_p
 
 
 def test_near_twins_of_a_table_stay_on_one_side(root):
-    """Six images in two groups: one of them is held out, whole."""
-    rows = [f"arm{number},{'left' if number % 2 else 'right'}" for number in range(6)]
-    (root / "table.csv").write_text("\n".join(["image,group", *rows]), encoding="utf-8")
+    toy.write_groups(root)
     train, held = data.hold_out(data.load(root))
     sides = [{int(image.file_name[3]) % 2 for image in part.images} for part in (train.dataset, held)]
     assert sorted(map(sorted, sides)) == [[0], [1]]

@@ -2,8 +2,9 @@
 
 It is one `gr.HTML` component. Its markup, style and scripts are the files of `static/viewer/`; they ask no
 other host, and fetch nothing but the image: view, zoom, window, thresholds and operating points are the
-browser's. The page carries two of the scripts; `loader.js` fetches the others, which are four times as much
-as all else that is ours. This module makes the component and the values that it shows. A value is plain data:
+browser's. The page carries two of the scripts; `loader.js` fetches the others, which are larger than all
+other scripts of ours together. This module makes the component and the values that it shows. A value is
+plain data:
 
     image           {"file", "deep", "width", "height", "alt"}, see `viewer_image`
     panes           see `viewer_pane`; boxes above `strict` are solid, those only above `threshold` dashed
