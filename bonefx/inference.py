@@ -14,7 +14,7 @@ from bonefx import agreement
 from bonefx.calibration import calibration_of
 from bonefx.consensus import CONSENSUS, Consensus
 from bonefx.detectors import MODELS, ModelSpec, Registry, default_registry
-from bonefx.detectors.base import MAX_DETECTIONS, Stopwatch
+from bonefx.detectors.base import MAX_DETECTIONS, Detector, Stopwatch
 from bonefx.errors import BoneFXError, RequestError, log_frames, quoted
 from bonefx.fusion import fuse
 from bonefx.images import Radiograph
@@ -76,28 +76,51 @@ def run(
     Raises:
         RequestError: an id is unknown.
     """
+    return run_together([radiograph], model_ids, registry, progress, patient)[0]
+
+
+def run_together(
+    radiographs: Sequence[Radiograph],
+    model_ids: Sequence[str],
+    registry: Registry | None = None,
+    progress: Callable[[str, Progress], None] = lambda model_id, progress: None,
+    patient: bool = False,
+) -> list[tuple[Outcome, ...]]:
+    """As `run` for each of several images; a GPU computes them together, see `at_once`."""
     model_ids = [check_model(name) for name in model_ids]
     models = registry or default_registry()
-    height, width = radiograph.rgb.shape[:2]
-    outcomes = {
-        model_id: Outcome(radiograph.name, width, height, model_id, notes=radiograph.notes)
-        for each in model_ids
-        for model_id in needed_by(each)
-    }
-    for model_id, outcome in outcomes.items():
+    needed = dict.fromkeys(model_id for each in model_ids for model_id in needed_by(each))
+    outcomes = {model_id: [_blank(radiograph, model_id) for radiograph in radiographs] for model_id in needed}
+    ready = []
+    for model_id in needed:
         if problem := _load(models, model_id, progress):
-            outcomes[model_id] = replace(outcome, error=problem)
-    ready = [outcome for outcome in outcomes.values() if outcome.error is None]
-    if ready:
+            outcomes[model_id] = [replace(blank, error=problem) for blank in outcomes[model_id]]
+        else:
+            ready.append(model_id)
+    if ready and radiographs:
         with models.turns.turn(patient):
-            for each in ready:  # told now, so that a run is not begun that was cancelled while it waited
-                progress(each.model, Progress("looking for fractures"))
-            for made in _forward(radiograph.rgb, ready, _portable(registry)):
-                outcomes[made.model] = made
+            for model_id in ready:  # told now, so that a run is not begun that was cancelled while it waited
+                progress(model_id, Progress("looking for fractures"))
+            blanks = [outcomes[model_id] for model_id in ready]
+            made = _forward([radiograph.rgb for radiograph in radiographs], blanks, _portable(registry))
+            outcomes.update(zip(ready, made, strict=True))
     if CONSENSUS.id in model_ids:
-        members = [outcomes[model_id] for model_id in CONSENSUS.members]
-        outcomes[CONSENSUS.id] = consensus_of(members, radiograph.notes)
-    return tuple(outcomes[model_id] for model_id in model_ids)
+        outcomes[CONSENSUS.id] = [
+            consensus_of([outcomes[model_id][i] for model_id in CONSENSUS.members], radiograph.notes)
+            for i, radiograph in enumerate(radiographs)
+        ]
+    return [tuple(outcomes[model_id][i] for model_id in model_ids) for i in range(len(radiographs))]
+
+
+def at_once(model_ids: Sequence[str], registry: Registry) -> int:
+    """How many images `run_together` may best be given: more than one where a GPU computes."""
+    loaded = [registry.loaded(member) for each in model_ids for member in needed_by(each)]
+    return max((model.detector.at_once for model in loaded if model is not None), default=1)
+
+
+def _blank(radiograph: Radiograph, model_id: str) -> Outcome:
+    height, width = radiograph.rgb.shape[:2]
+    return Outcome(radiograph.name, width, height, model_id, notes=radiograph.notes)
 
 
 def pair_of(names: Any) -> tuple[str, str]:
@@ -221,60 +244,106 @@ def _load(models: Registry, model_id: str, progress: Callable[[str, Progress], N
     return None
 
 
-def _forward(rgb: np.ndarray, blanks: Sequence[Outcome], registry: Registry | None) -> list[Outcome]:
-    """The forward passes, on ZeroGPU by the processor where no GPU is given."""
+def _forward(
+    rgbs: Sequence[np.ndarray], blanks: Sequence[Sequence[Outcome]], registry: Registry | None
+) -> list[list[Outcome]]:
+    """The forward passes, on ZeroGPU by the processor where no GPU is given; see `_compute`."""
     if not ZERO_GPU:
-        return _compute(rgb, blanks, registry)
+        return _compute(rgbs, blanks, registry)
     try:
-        answers: list[Outcome] = _compute_on_gpu(rgb, blanks, registry)
+        answers: list[list[Outcome]] = _compute_on_gpu(rgbs, blanks, registry)
         return answers
     except Exception as error:  # a quota, a time out, nobody at home: all mean that there is no GPU now
         words = re.sub("<[^>]*>", "", str(getattr(error, "message", error))).strip()
         _log.warning("the processor answers, for want of a GPU: %s", words)
         note = f"No GPU was given, so the processor answered. {words}"
-        by_cpu = _compute(rgb, blanks, registry, on_cpu=True)
-        return [replace(answer, notes=(*answer.notes, note)) for answer in by_cpu]
+        by_cpu = _compute(rgbs, blanks, registry, on_cpu=True)
+        return [[replace(answer, notes=(*answer.notes, note)) for answer in model] for model in by_cpu]
 
 
 def _compute(
-    rgb: np.ndarray, blanks: Sequence[Outcome], registry: Registry | None, on_cpu: bool = False
-) -> list[Outcome]:
+    rgbs: Sequence[np.ndarray],
+    blanks: Sequence[Sequence[Outcome]],
+    registry: Registry | None,
+    on_cpu: bool = False,
+) -> list[list[Outcome]]:
     """The forward passes: on ZeroGPU the one function that a worker with a GPU runs.
 
     The models are in memory already; the worker, a fork, has them too. Values go both ways pickled.
 
     Args:
-        rgb: the image.
-        blanks: an outcome for each model that is to run, without what it finds.
+        rgbs: the images.
+        blanks: for each model that is to run an outcome an image, without what it finds.
         registry: the models; None takes those of this process.
         on_cpu: whether the processor answers though a GPU was promised.
+
+    Returns:
+        The outcomes, in the order of `blanks`.
     """
     models = registry or default_registry()
-    answers = []
-    for blank in blanks:
-        loaded, stopwatch = models.in_memory(blank.model), Stopwatch()
-        answer = replace(
+    return [_by_model(rgbs, of_model, models, on_cpu) for of_model in blanks]
+
+
+def _by_model(
+    rgbs: Sequence[np.ndarray], blanks: Sequence[Outcome], models: Registry, on_cpu: bool
+) -> list[Outcome]:
+    """What one model finds in each image."""
+    loaded = models.in_memory(blanks[0].model)
+    answers = [
+        replace(
             blank,
             weights=loaded.weights.described(),
             nms=loaded.detector.nms,
             image_size=loaded.detector.image_size,
             notes=(*blank.notes, *loaded.notes),
         )
-        runtime = None
-        try:
-            detector = models.on_cpu(blank.model) if on_cpu else loaded.detector
-            runtime = detector.runtime
-            with stopwatch("total"):
-                answer = replace(answer, detections=detector.detect(rgb, stopwatch))
-        except BoneFXError as error:
-            answer = replace(answer, error=str(error))
-        except Exception as error:
-            _log.error("%s failed", blank.model)
-            log_frames(_log, error)
-            words = "The model failed on this image for an unexpected reason; the log has details."
-            answer = replace(answer, error=words)
-        answers.append(replace(answer, runtime=stopwatch.runtime or runtime, timings_ms=stopwatch.ms))
-    return answers
+        for blank in blanks
+    ]
+    try:
+        detector = models.on_cpu(blanks[0].model) if on_cpu else loaded.detector
+    except Exception as error:
+        return [replace(answer, error=_failed(answer.model, error)) for answer in answers]
+    if len(rgbs) > 1 and (found := _found_together(detector, rgbs, answers)):
+        return found
+    return [_found(detector, rgb, answer) for rgb, answer in zip(rgbs, answers, strict=True)]
+
+
+def _found(detector: Detector, rgb: np.ndarray, answer: Outcome) -> Outcome:
+    """The outcome of one image."""
+    stopwatch, runtime = Stopwatch(), detector.runtime
+    try:
+        with stopwatch("total"):
+            answer = replace(answer, detections=detector.detect(rgb, stopwatch))
+    except Exception as error:
+        answer = replace(answer, error=_failed(answer.model, error))
+    return replace(answer, runtime=stopwatch.runtime or runtime, timings_ms=stopwatch.ms)
+
+
+def _found_together(
+    detector: Detector, rgbs: Sequence[np.ndarray], answers: Sequence[Outcome]
+) -> list[Outcome]:
+    """The outcomes of several images, each with its share of the time; none if one of them fails them all."""
+    stopwatch = Stopwatch()
+    try:
+        with stopwatch("total"):
+            found = detector.detect_together(rgbs, stopwatch)
+    except Exception as error:
+        _log.warning("%s goes on image by image: %s", answers[0].model, type(error).__name__)
+        return []
+    share = {stage: ms / len(rgbs) for stage, ms in stopwatch.ms.items()}
+    return [
+        replace(answer, detections=each, runtime=stopwatch.runtime, timings_ms=share)
+        for answer, each in zip(answers, found, strict=True)
+    ]
+
+
+def _failed(model_id: str, error: Exception) -> str:
+    """Why a model has no answer, for a person; what was not foreseen goes to the log too."""
+    if isinstance(error, BoneFXError):
+        return str(error)
+    _log.error("%s failed", model_id)
+    log_frames(_log, error)
+    return "The model failed on this image for an unexpected reason; the log has details."
 
 
 if ZERO_GPU:

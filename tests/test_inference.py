@@ -162,7 +162,7 @@ def test_its_members_run_once_each(registry, radiograph, monkeypatch):
     told = set()
     for asked in (["consensus"], ["yolo", "consensus"], ["consensus", "consensus"]):
         inference.run(radiograph, asked, registry, lambda model_id, step: told.add(model_id))
-    assert [sorted(each.model for each in blanks) for blanks in ran] == [
+    assert [sorted(each.model for (each,) in blanks) for blanks in ran] == [
         ["faster-rcnn", "yolo"]
     ] * 3  # one call, for the one GPU
     assert told == set(MODELS)

@@ -147,8 +147,8 @@ def zero_gpu(monkeypatch):
     """What a Space on ZeroGPU has, and how often it asked for a GPU."""
     asked = []
 
-    def refuse(rgb, blanks, registry):
-        asked.append(tuple(each.model for each in blanks))
+    def refuse(rgbs, blanks, registry):
+        asked.append(tuple(each.model for (each,) in blanks))
         raise Refused
 
     monkeypatch.setattr(inference, "ZERO_GPU", True)

@@ -19,9 +19,7 @@ __all__ = ["THREADS", "Predictor", "predictor"]
 
 
 class Predictor:
-    """See `bonefx.detectors.base.Detector`; for one thread, and for weights that are trusted."""
-
-    nms = ""
+    """Detects as a `bonefx.detectors.base.Detector`; for one thread, and for weights that are trusted."""
 
     def __init__(self, path: Path) -> None:
         self._model = YOLO(path, task="detect")
@@ -41,9 +39,6 @@ class Predictor:
         found = result.boxes.cpu().numpy()
         names = tuple(result.names[int(i)] for i in found.cls)
         return Detections(found.xyxy, found.conf, np.array([class_id(name) for name in names]), names)
-
-    def finish_preparing(self) -> None:
-        """Nothing is left to be prepared."""
 
 
 @lru_cache(maxsize=1)

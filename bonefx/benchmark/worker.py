@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from bonefx.labels import CLASSES
 from bonefx.looks import BROUGHT
 from bonefx.marks import marks_of
 from bonefx.settings import Settings
+
+if TYPE_CHECKING:
+    from bonefx.benchmark.reference import Predictor
 
 STAGES = ("decode", "preprocess", "network", "postprocess", "detection", "draw", "total")
 """`detection` is the whole call of the detector, its three stages and what is between; `total` is decode,
@@ -185,7 +188,7 @@ def _is_reference(registry: Registry) -> bool:
     return registry.settings.runtime == "torch"
 
 
-def _detector(registry: Registry, model: str) -> Detector:
+def _detector(registry: Registry, model: str) -> Detector | Predictor:
     """What is measured; of the reference's YOLO, Ultralytics' own way."""
     loaded = registry.get(model)
     if _is_reference(registry) and model == "yolo":

@@ -47,6 +47,10 @@ class GraphDetector:
     def runtime(self) -> Runtime:
         return self._engine.runtime
 
+    @property
+    def at_once(self) -> int:
+        return self._engine.at_once
+
     def detect(self, rgb: np.ndarray, stopwatch: Stopwatch) -> Detections:
         self._take_over()
         engine = self._engine
@@ -63,6 +67,18 @@ class GraphDetector:
             self._conversion.begin()
         with stopwatch("postprocess"):
             return self.processing.finish(outputs, *rgb.shape[:2])
+
+    def detect_together(self, rgbs: Sequence[np.ndarray], stopwatch: Stopwatch) -> list[Detections]:
+        with stopwatch("preprocess"):
+            prepared = [self.processing.prepare(rgb) for rgb in rgbs]
+        with stopwatch("network"):
+            engine = self._engine
+            outputs = [_finite(each) for each in engine.together(prepared)]
+        stopwatch.runtime = engine.runtime
+        with stopwatch("postprocess"):
+            return [
+                self.processing.finish(each, *rgb.shape[:2]) for each, rgb in zip(outputs, rgbs, strict=True)
+            ]
 
     def finish_preparing(self) -> None:
         if self._conversion is not None:

@@ -424,7 +424,18 @@ class FasterRCNN(nn.Module):
         Returns:
             Boxes (n, 4) in pixels of the image, scores (n,) and class ids (n,) from 0.
         """
-        dense = self.dense(image)
+        return self._detections(self.dense(image), size)
+
+    def together(self, several: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """As `forward` for each of several images of one shape, whose features are computed together."""
+        dense = self.dense(torch.cat([image for image, _ in several]))
+        return [
+            self._detections(Dense(*([level[i : i + 1] for level in levels] for levels in dense)), size)
+            for i, (_, size) in enumerate(several)
+        ]
+
+    def _detections(self, dense: Dense, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `forward`."""
         objectness, deltas = ([level[0] for level in levels] for levels in dense[1:])
         generator = self.proposal_generator
         proposals = generator.propose(generator.anchors(objectness), objectness, deltas, size)

@@ -68,13 +68,14 @@ class RayEngine:
         shards = [shard._asdict() for shard in plan.missing()]
         if not shards:
             return
-        cores, most = _workers()
+        cores, gpus, most = _workers()
         made = ray.data.from_items(shards, override_num_blocks=len(shards)).map_batches(
             _Actor,
             fn_constructor_args=(worker,),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=cores,
+            num_gpus=gpus,
             max_task_retries=_ATTEMPTS,
             compute=ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
         )
@@ -98,11 +99,19 @@ def _check_answers(address: str) -> None:
         raise SourceError(f"No Ray cluster answers at {quoted(address)}. Start it first.") from error
 
 
-def _workers() -> tuple[int, int]:
-    """Cores of a worker, and how many such workers the cluster has room for."""
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    cores = max(1, min(CORES, *nodes))
-    return cores, max(1, sum(node // cores for node in nodes))
+def _workers() -> tuple[int, int, int]:
+    """Cores and GPUs of a worker, and how many such workers the cluster has room for.
+
+    Where nodes have GPUs, each is a worker's, and the other nodes do nothing: they would give other numbers.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    with_gpu = [node for node in nodes if node.get("GPU", 0) >= 1 and node.get("CPU", 0) >= 1]
+    room = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in with_gpu or nodes]
+    if with_gpu:
+        cores = max(1, min(CORES, *(cpus // gpus for cpus, gpus in room)))
+        return cores, 1, sum(min(gpus, cpus // cores) for cpus, gpus in room)
+    cores = max(1, min(CORES, *(cpus for cpus, _ in room)))
+    return cores, 0, max(1, sum(cpus // cores for cpus, _ in room))
 
 
 def _reason(error: BaseException) -> str:

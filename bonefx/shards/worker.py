@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from bonefx import images, inference
@@ -34,8 +35,8 @@ _MOST_ENDS = 2
 
 ENDED = "The process that looked at this image ended without a word, twice: it is passed over."
 
-_READ_AHEAD = 2
-"""Images that are read while the models look at one."""
+_Read = tuple[str, Future[Radiograph]]
+"""An image's name, and the image once it is read."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,11 @@ class Worker:
             self._prepare(model_id)
         try:
             notes = _Notes(self._target, shard.name)
+            several = 1 if notes.careful else inference.at_once(self._models, self._registry)
             results = [
                 outcome.to_result(self._threshold)
-                for name, read in self._read(shard.images, notes)
-                for outcome in self._look(name, read)
+                for batch in _in_batches(self._read(shard.images, notes, ahead=several + 1), several)
+                for outcome in self._look(batch)
             ]
             self._target.write(shard.name, to_parquet(results))
             notes.done()
@@ -94,25 +96,36 @@ class Worker:
             with suppress(BoneFXError):
                 self._registry.get(member).detector.finish_preparing()
 
-    def _look(self, name: str, read: Future[Radiograph]) -> Sequence[Outcome]:
-        try:
-            return inference.run(replace(read.result(), name=name), self._models, self._registry)
-        except ImageError as error:
-            return [Outcome(name, 0, 0, model, error=str(error)) for model in self._models]
+    def _look(self, batch: Sequence[_Read]) -> Iterator[Outcome]:
+        """The outcomes of some images, in their order."""
+        readable: dict[str, Radiograph] = {}
+        refused: dict[str, str] = {}
+        for name, read in batch:
+            try:
+                readable[name] = replace(read.result(), name=name)
+            except ImageError as error:
+                refused[name] = str(error)
+        found = inference.run_together(list(readable.values()), self._models, self._registry)
+        outcomes = dict(zip(readable, found, strict=True))
+        for name, _ in batch:
+            if name in refused:
+                yield from (Outcome(name, 0, 0, model, error=refused[name]) for model in self._models)
+            else:
+                yield from outcomes[name]
 
-    def _read(self, names: Sequence[str], notes: _Notes) -> Iterator[tuple[str, Future[Radiograph]]]:
+    def _read(self, names: Sequence[str], notes: _Notes, ahead: int) -> Iterator[_Read]:
         """Each image in its turn; the next ones are read meanwhile, unless one must be known by its note."""
         with (
             tempfile.TemporaryDirectory(prefix="bonefx-") as folder,
             ThreadPoolExecutor(1, thread_name_prefix="bonefx-read") as reader,
         ):
-            waiting: list[tuple[str, Future[Radiograph]]] = []
+            waiting: list[_Read] = []
             for name in names:
                 if not notes.may_look_at(name):
                     waiting.append((name, reader.submit(_passed_over)))
                 else:
                     waiting.append((name, reader.submit(self._open, name, Path(folder))))
-                if notes.careful or len(waiting) > _READ_AHEAD:
+                if notes.careful or len(waiting) > ahead:
                     yield waiting.pop(0)
             yield from waiting
 
@@ -125,6 +138,11 @@ class Worker:
         path = folder / "image"
         path.write_bytes(content)
         return images.read(path)
+
+
+def _in_batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
+    while batch := list(islice(reads, size)):
+        yield batch
 
 
 def _passed_over() -> Radiograph:

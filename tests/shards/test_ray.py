@@ -65,6 +65,27 @@ def test_a_lost_node_and_a_killed_worker_lose_no_row_and_double_none(source, exp
     assert by_image_and_model(results(tmp_path)) == expected
 
 
+def test_where_nodes_have_gpus_each_is_a_workers(source, expected, tmp_path, monkeypatch):
+    """Ray hands out GPUs that are not there; by the settings the workers use the processor."""
+    from ray.cluster_utils import Cluster
+
+    from bonefx.shards import ray_engine
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    made.add_node(num_cpus=5, num_gpus=2)
+    made.wait_for_nodes()
+    engine = ray_engine.RayEngine(made.address)
+    try:
+        assert ray_engine._workers() == (2, 1, 2)
+        settings = Settings(hub=False, runtime="cpu")
+        run(str(source), str(tmp_path), MODELS, THRESHOLD, settings, engine, shard_images=3)
+    finally:
+        engine.close()
+        made.shutdown()
+    assert by_image_and_model(results(tmp_path)) == expected
+
+
 def workers() -> list[int]:
     """Process ids of the workers of this test's cluster."""
     mine = psutil.Process().children(recursive=True)

@@ -54,6 +54,38 @@ def test_every_image_and_model_is_one_row_equal_to_its_result(made, expected):
     assert by_image_and_model(results(made[0])) == expected
 
 
+def test_a_gpu_is_given_several_images_and_the_rows_are_those_of_one_by_one(source, tmp_path, monkeypatch):
+    """On the processor, by torch, which takes one at a time there unless it is told otherwise."""
+    from bonefx.detectors.engines import torch_engine
+
+    given = []
+    real = torch_engine.TorchEngine.together
+
+    def together(self, several):
+        given.append(len(several))
+        return real(self, several)
+
+    monkeypatch.setattr(torch_engine.TorchEngine, "together", together)
+    settings, found = Settings(hub=False, runtime="torch"), []
+    for size, target in ((1, tmp_path / "one"), (4, tmp_path / "four")):
+        monkeypatch.setattr(torch_engine, "ON_CPU", size)
+        run(str(source), str(target), MODELS, THRESHOLD, settings)
+        found.append(by_image_and_model(results(target)))
+    assert sorted(set(given)) == [1, 4]  # the broken one is among the four of the second batch
+    one, four = found
+    assert list(four) == list(one)
+    for key, expected in one.items():
+        assert without_detections(four[key]) == without_detections(expected)
+        for mine, theirs in zip(four[key].get("detections", []), expected.get("detections", []), strict=True):
+            assert mine["box"] == pytest.approx(theirs["box"], abs=1e-3)
+            assert mine["score"] == pytest.approx(theirs["score"], abs=1e-4)
+            assert mine["label"] == theirs["label"]
+
+
+def without_detections(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name != "detections"}
+
+
 def test_the_summary_counts_the_rows_that_are_there(made):
     target, summary, told = made
     assert summary == json.loads((target / "_summary.json").read_text("utf-8"))

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 class OpenVINOEngine:
     """See `bonefx.detectors.base.Engine`. All threads work on one image at a time."""
 
+    at_once = 1
+
     def __init__(
         self,
         graph: Path,
@@ -68,6 +70,9 @@ class OpenVINOEngine:
             except RuntimeError as error:
                 raise EngineError(f"OpenVINO failed on the image. {error}") from error
             return [np.array(outputs[i]) for i in range(len(outputs))]
+
+    def together(self, several: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+        return [self(inputs) for inputs in several]
 
 
 def has_bfloat16() -> bool:
