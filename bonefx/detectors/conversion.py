@@ -12,7 +12,7 @@ from typing import Any
 from bonefx import images
 from bonefx.detections import Detections
 from bonefx.detectors import cache, convert, graphs, verification
-from bonefx.detectors.base import Engine, Processing, Stopwatch
+from bonefx.detectors.base import Engine, Processing, Stopwatch, has_int8
 from bonefx.detectors.engines.openvino_engine import OpenVINOEngine, has_bfloat16
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.graphs import Card
@@ -101,6 +101,9 @@ def beside(model: ModuleType, weights: WeightFile, pictures: Pictures, tell: Tel
     made = [whole]
     if importlib.util.find_spec("nncf") is None:
         tell(f"8 bits are left out: they need NNCF, {NNCF_COMMAND}")
+        return made
+    if not has_int8():
+        tell("8 bits are left out: this processor computes them otherwise than those that would use them")
         return made
     for float_layers in model.convertible(weights).quantised_without:
         tell(f"8 bits but for {', '.join(float_layers) or 'nothing'}")

@@ -18,7 +18,7 @@ from types import ModuleType
 
 from bonefx.detectors import cache, graphs
 from bonefx.detectors.background import BackgroundConversion, Request
-from bonefx.detectors.base import Detector, Engine, Processing
+from bonefx.detectors.base import Detector, Engine, Processing, has_int8
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.graphs import Graph
 from bonefx.errors import BoneFXError, WeightsError
@@ -140,7 +140,7 @@ def require(*packages: str) -> None:
 def candidates(found: dict[str, Graph], precision: str) -> Sequence[tuple[Graph, str]]:
     """The graphs that may answer, each with what it computes in, the one that is wanted first."""
     wanted: list[tuple[Graph, str]] = []
-    if "int8" in found and precision in ("auto", "int8"):
+    if "int8" in found and (precision == "int8" or (precision == "auto" and has_int8())):
         wanted.append((found["int8"], "int8"))
     if "float" in found:
         wanted.append((found["float"], _float_precision(found["float"], precision)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from bonefx import images
 from bonefx.__main__ import main
 from bonefx.commands import convert
 from bonefx.detections import Detections
-from bonefx.detectors import Registry, graphs, verification
+from bonefx.detectors import Registry, conversion, graphs, verification
 from bonefx.detectors.base import Stopwatch
 from bonefx.evaluation import folder
 from bonefx.settings import Settings, packaged
@@ -36,7 +37,9 @@ def weights(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "model_final_frcnn.pth"
     faster_rcnn.write(faster_rcnn.build(toy.TINY_FASTER_RCNN).eval(), path)
-    assert main(["convert", str(path)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "has_int8", lambda: True)  # whatever the processor here does
+        assert main(["convert", str(path)]) == 0
     return path
 
 
@@ -82,6 +85,16 @@ def test_graphs_are_published_beside_the_weights(weights, hub, monkeypatch):
     assert pushed.changed
     repo = hub.repos["model", "owner/weights"]
     assert set(made) <= set(repo.commits[repo.head])
+
+
+def test_where_eight_bits_are_added_up_otherwise_none_are_made(weights, tmp_path, monkeypatch, capsys):
+    shutil.copy(weights.with_suffix(".yaml"), tmp_path)
+    copy = shutil.copy(weights, tmp_path)
+    monkeypatch.setattr(conversion, "has_int8", lambda: False)
+    assert main(["convert", str(copy)]) == 0
+    assert "8 bits are left out: this processor" in capsys.readouterr().err
+    assert {file.suffix for file in tmp_path.glob("*.float.*")} == {".json", ".xml", ".bin"}
+    assert not list(tmp_path.glob("*.int8.*"))
 
 
 @pytest.mark.parametrize(

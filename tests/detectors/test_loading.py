@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from bonefx.detectors import loading
+from bonefx.detectors import base, loading
 from bonefx.detectors.graphs import Card, Graph
 
 pytest.importorskip("openvino")
@@ -47,8 +47,34 @@ GOOD, POOR, EIGHT = graph("float", bfloat16=True), graph("float", bfloat16=False
 )
 def test_the_form_that_answers(monkeypatch, graphs, setting, native, expected):
     monkeypatch.setattr("bonefx.detectors.engines.openvino_engine.has_bfloat16", lambda: native)
+    monkeypatch.setattr(loading, "has_int8", lambda: True)
     found = {one.card.form: one for one in graphs}
     assert [precision for _, precision in loading.candidates(found, setting)] == expected
+
+
+def test_eight_bits_answer_by_themselves_only_where_their_sums_are_whole(monkeypatch):
+    monkeypatch.setattr("bonefx.detectors.engines.openvino_engine.has_bfloat16", lambda: False)
+    monkeypatch.setattr(loading, "has_int8", lambda: False)
+    found = {"float": GOOD, "int8": EIGHT}
+    assert [precision for _, precision in loading.candidates(found, "auto")] == ["float32"]
+    assert [precision for _, precision in loading.candidates(found, "int8")] == ["int8", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "whole"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni", True),
+        ("flags\t\t: fpu avx2 avx_vnni", True),
+        ("flags\t\t: fpu avx2 avx512f avx512bw", False),
+        ("Features\t: fp asimd asimddp", True),
+        ("Features\t: fp asimd", False),
+        ("", False),
+    ],
+)
+def test_a_processor_says_whether_it_adds_up_eight_bits_in_full(cpuinfo, whole, monkeypatch):
+    lines = {line.partition("\t")[0]: line.partition(":")[2] for line in cpuinfo.splitlines()}
+    monkeypatch.setattr(base, "_cpuinfo", lambda key: lines.get(key, ""))
+    assert base.has_int8() == whole
 
 
 def test_there_is_no_gpu_where_nothing_looks_like_one(monkeypatch):
