@@ -74,7 +74,7 @@ def test_our_own_evaluation_reads_coco_results(results):
 def test_yolo_text_is_what_ultralytics_saves(results, tmp_path):
     import torch
 
-    import bonefx.detectors.ultralytics_guard  # noqa: F401  first
+    import bonefx.detectors.yolo.ultralytics_guard  # noqa: F401  first
 
     # isort: split
     from ultralytics.engine.results import Results

@@ -29,7 +29,7 @@ ROWS = (
     ("images", "drawing", "marks", "matching", "agreement", "calibration", "fusion", "entries", "terminal"),
     ("sources",),
     ("evaluation", "fracatlas"),
-    ("detectors", "detectors.base", "detectors.config", "detectors.network"),
+    ("detectors",),
     ("consensus", "inference", "export", "interchange", "dicom_results", "batch", "notebook", "shards"),
     (
         "evaluation.predict",

@@ -10,8 +10,8 @@ import torch
 
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.base import MAX_DETECTIONS, Stopwatch, processor_name
-from bonefx.detectors.ultralytics_guard import THREADS, VERSION, YOLO
 from bonefx.detectors.yolo import NMS_IOU
+from bonefx.detectors.yolo.ultralytics_guard import THREADS, VERSION, YOLO
 from bonefx.labels import class_id
 from bonefx.results import Runtime
 

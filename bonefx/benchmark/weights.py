@@ -21,7 +21,7 @@ from bonefx import images
 from bonefx.benchmark.pictures import phantoms
 from bonefx.detections import SCORE_FLOOR
 from bonefx.detectors.faster_rcnn import normalise, resize
-from bonefx.detectors.network import ConvNorm
+from bonefx.detectors.faster_rcnn.network import ConvNorm
 from bonefx.labels import DATASET_CLASSES
 from bonefx.training import faster_rcnn, recipes, yolo
 

@@ -14,7 +14,7 @@ import numpy as np
 from bonefx.errors import BoneFXError, ImageError
 
 if TYPE_CHECKING:
-    from bonefx.detectors.conversion import Pictures
+    from bonefx.detectors.conversion.make import Pictures
     from bonefx.evaluation.dataset import Dataset
 
 MOST_FOR_CALIBRATION = 100
@@ -77,12 +77,12 @@ def run(options: argparse.Namespace) -> int:
         hub.check_push_beside_weights(settings)
     weights = [hub.local_weights(file) for file in files]
     require("torch", "torchvision", "ultralytics")
-    from bonefx.detectors import conversion
+    from bonefx.detectors.conversion import make
 
     pictures = _pictures(options)
     to_publish: dict[str, Path] = {}
     for file, one, model in zip(files, weights, models, strict=True):
-        cards = conversion.beside(import_module(model.module), one, pictures, _teller(file))
+        cards = make.beside(import_module(model.module), one, pictures, _teller(file))
         for card in cards:
             print(f"{file.name}: {card.form}, {card.checks}")
             path = graphs.card_path(file.parent, file.stem, card.form)
@@ -103,7 +103,7 @@ def _pictures(options: argparse.Namespace) -> Pictures:
     Raises:
         BoneFXError: a data set cannot be read, or one is asked for both.
     """
-    from bonefx.detectors.conversion import Pictures, examples
+    from bonefx.detectors.conversion.make import Pictures, examples
 
     every = examples(sys.maxsize)
     calibration, on, checked, labels = every[::2], "every second example image", every[1::2], None

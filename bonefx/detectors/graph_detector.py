@@ -15,7 +15,7 @@ from bonefx.errors import EngineError
 from bonefx.results import Runtime
 
 if TYPE_CHECKING:
-    from bonefx.detectors.background import BackgroundConversion
+    from bonefx.detectors.conversion.background import BackgroundConversion
 
 _log = logging.getLogger(__name__)
 

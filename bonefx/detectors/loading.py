@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bonefx.detectors import cache, graphs
-from bonefx.detectors.background import BackgroundConversion, Request
+from bonefx.detectors import graphs
 from bonefx.detectors.base import Detector, Engine, Processing, has_int8
+from bonefx.detectors.conversion.background import BackgroundConversion, Request
 from bonefx.detectors.graph_detector import GraphDetector
-from bonefx.detectors.graphs import Graph
+from bonefx.detectors.graphs import Graph, cache
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.settings import ZERO_GPU, Settings
 from bonefx.sources.client import OnProgress

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from bonefx.detectors.config import FasterRCNNConfig
 from bonefx.detectors.faster_rcnn import normalise, resize
+from bonefx.detectors.faster_rcnn.config import FasterRCNNConfig
 from bonefx.training.data import Reader, Sample
 from bonefx.training.recipes import FasterRCNNRecipe
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bonefx import files
-from bonefx.detectors.checkpoint import read_checkpoint
-from bonefx.detectors.config import Architecture, Stage, detectron2_tree
 from bonefx.detectors.engines.torch_engine import TorchEngine
 from bonefx.detectors.faster_rcnn import Processing
+from bonefx.detectors.faster_rcnn.checkpoint import read_checkpoint
+from bonefx.detectors.faster_rcnn.config import Architecture, Stage, detectron2_tree
+from bonefx.detectors.faster_rcnn.network import Dense, FasterRCNN
 from bonefx.detectors.graph_detector import GraphDetector
-from bonefx.detectors.network import Dense, FasterRCNN
 from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.labels import CLASSES
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.detectors.faster_rcnn.config import FasterRCNNConfig
 from bonefx.training.views import Views
 
 AS_THEY_ARE = Views()

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
-import bonefx.detectors.ultralytics_guard  # noqa: F401  first: it keeps Ultralytics from asking other hosts
+import bonefx.detectors.yolo.ultralytics_guard  # noqa: F401  first: it keeps Ultralytics from asking other hosts
 from bonefx.detectors import yolo as adapter
-from bonefx.detectors import yolo_network
-from bonefx.detectors.opencv_import import cv2
+from bonefx.detectors.yolo import network as yolo_network
+from bonefx.detectors.yolo.opencv_import import cv2
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.training import CHECKPOINT, OnEpoch, OnStep, checkpoint
 from bonefx.training.data import TrainingData

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import bonefx.detectors.ultralytics_guard  # noqa: F401  first: it keeps Ultralytics from asking other hosts
+import bonefx.detectors.yolo.ultralytics_guard  # noqa: F401  first: it keeps Ultralytics from asking other hosts
 from bonefx.training.data import Reader, Sample
 from bonefx.training.views import Views
 

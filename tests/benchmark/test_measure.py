@@ -42,7 +42,7 @@ def test_both_sides_find_alike_with_their_own_runtimes(made):
 
 
 def test_the_reference_computes_with_the_threads_that_its_library_takes(made):
-    from bonefx.detectors.ultralytics_guard import THREADS
+    from bonefx.detectors.yolo.ultralytics_guard import THREADS
 
     (model,) = made["models"]
     assert model["reference"]["threads"] == THREADS

@@ -14,8 +14,9 @@ from bonefx import images
 from bonefx.__main__ import main
 from bonefx.commands import convert
 from bonefx.detections import Detections
-from bonefx.detectors import Registry, conversion, graphs, verification
+from bonefx.detectors import Registry, graphs
 from bonefx.detectors.base import Stopwatch
+from bonefx.detectors.conversion import make, verification
 from bonefx.evaluation import folder
 from bonefx.settings import Settings, packaged
 from bonefx.training import data
@@ -38,7 +39,7 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "model_final_frcnn.pth"
     faster_rcnn.write(faster_rcnn.build(toy.TINY_FASTER_RCNN).eval(), path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "has_int8", lambda: True)  # whatever the processor here does
+        patch.setattr(make, "has_int8", lambda: True)  # whatever the processor here does
         assert main(["convert", str(path)]) == 0
     return path
 
@@ -90,7 +91,7 @@ def test_graphs_are_published_beside_the_weights(weights, hub, monkeypatch):
 def test_where_eight_bits_are_added_up_otherwise_none_are_made(weights, tmp_path, monkeypatch, capsys):
     shutil.copy(weights.with_suffix(".yaml"), tmp_path)
     copy = shutil.copy(weights, tmp_path)
-    monkeypatch.setattr(conversion, "has_int8", lambda: False)
+    monkeypatch.setattr(make, "has_int8", lambda: False)
     assert main(["convert", str(copy)]) == 0
     assert "8 bits are left out: this processor" in capsys.readouterr().err
     assert {file.suffix for file in tmp_path.glob("*.float.*")} == {".json", ".xml", ".bin"}

@@ -17,8 +17,8 @@ import pytest
 
 from bonefx import images, matching
 from bonefx.detectors import Registry
-from bonefx.detectors.background import Request
 from bonefx.detectors.base import Stopwatch
+from bonefx.detectors.conversion.background import Request
 from bonefx.settings import Settings, packaged
 from bonefx.sources.hub import local_weights
 
@@ -105,7 +105,7 @@ def test_a_conversion_that_is_killed_leaves_torch_and_nothing_on_disk(weights, t
     killer.join()
     while converters():
         time.sleep(0.01)
-    with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):
+    with caplog.at_level(logging.WARNING, "bonefx.detectors.conversion.background"):
         assert detect(fresh)[1].engine.startswith("torch")
         assert detect(fresh)[1].engine.startswith("torch")
     (record,) = caplog.records
@@ -118,7 +118,7 @@ def test_weights_that_changed_since_they_were_loaded_are_not_converted(weights, 
     file = shutil.copy(weights / "best_yolo26m_640.pt", tmp_path / "weights")
     fresh = loaded(tmp_path / "weights", tmp_path / "cache")
     Path(file).write_bytes(b"another file")
-    with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):
+    with caplog.at_level(logging.WARNING, "bonefx.detectors.conversion.background"):
         fresh.finish_preparing()
     assert "not the file any more" in caplog.text
     assert fresh.runtime.engine.startswith("torch")
@@ -130,7 +130,7 @@ def test_where_no_process_can_be_started_torch_goes_on(weights, tmp_path, caplog
 
     fresh = loaded(weights, tmp_path)
     monkeypatch.setattr("tempfile.TemporaryFile", fail)
-    with caplog.at_level(logging.WARNING, "bonefx.detectors.background"):
+    with caplog.at_level(logging.WARNING, "bonefx.detectors.conversion.background"):
         assert [detect(fresh)[1].engine[:5] for _ in range(3)] == ["torch"] * 3
         fresh.finish_preparing()
     (record,) = caplog.records
@@ -144,7 +144,7 @@ def test_the_other_process_ends_with_this_one(weights, tmp_path):
     )
     assert Request.from_json(request.to_json()) == request
     process = subprocess.Popen(
-        [sys.executable, "-m", "bonefx.detectors.conversion_process", "now"], stdin=subprocess.PIPE
+        [sys.executable, "-m", "bonefx.detectors.conversion.process", "now"], stdin=subprocess.PIPE
     )
     process.stdin.write(f"{request.to_json()}\n".encode())
     process.stdin.close()
@@ -181,5 +181,5 @@ def converters(parent: int = os.getpid()) -> list[int]:
     """The processes that convert for this one, or for another."""
     children = Path(f"/proc/{parent}/task").glob("*/children")
     pids = [int(pid) for path in children for pid in path.read_text().split()]
-    ours = b"bonefx.detectors.conversion_process"
+    ours = b"bonefx.detectors.conversion.process"
     return [pid for pid in pids if ours in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bonefx.detectors import cache
+from bonefx.detectors.graphs import cache
 
 
 def write(text: str):

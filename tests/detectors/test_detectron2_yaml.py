@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bonefx.detectors import detectron2_yaml
-from bonefx.detectors.config import Architecture, FasterRCNNConfig, detectron2_tree
+from bonefx.detectors.faster_rcnn import detectron2_yaml
+from bonefx.detectors.faster_rcnn.config import Architecture, FasterRCNNConfig, detectron2_tree
 from bonefx.errors import WeightsError
 from tests.golden import make_checkpoint
 

@@ -133,8 +133,8 @@ print(tried, [thread.name for thread in threading.enumerate() if "elemetry" in t
 
 QUANTISE = """
 import numpy as np, torch
-from bonefx.detectors.convert import Convertible
-from bonefx.detectors.quantise import quantise
+from bonefx.detectors.conversion.convert import Convertible
+from bonefx.detectors.conversion.quantise import quantise
 network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3))
 image = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
 model = quantise(Convertible(None, network, (image,), ("0", "2"), (), ((),), True), [[image]] * 2, ("2",))

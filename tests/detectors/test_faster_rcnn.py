@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from bonefx.detections import Detections
-from bonefx.detectors import convert, faster_rcnn
+from bonefx.detectors import faster_rcnn
 from bonefx.detectors.base import Stopwatch
+from bonefx.detectors.conversion import convert
 from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.errors import WeightsError

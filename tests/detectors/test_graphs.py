@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bonefx.detectors import faster_rcnn, graphs, yolo
-from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.detectors.faster_rcnn.config import FasterRCNNConfig
 from bonefx.detectors.graphs import Card
 from bonefx.errors import WeightsError
 from bonefx.sources.hub import WeightFile, local_weights, sha256_of

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from bonefx.detectors import pickled, weight_file
-from bonefx.detectors.weight_file import WeightFile, plain_names
+from bonefx.detectors import weight_file
+from bonefx.detectors.weight_file import WeightFile, pickled, plain_names
 from bonefx.errors import WeightsError
 
 TENSORS = {

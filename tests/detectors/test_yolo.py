@@ -68,7 +68,7 @@ def test_stages_are_timed(detector):
 
 def predicted(rgb: np.ndarray):
     """What Ultralytics' own `predict` finds, best first, with RGB given as it wants it, as a PIL image."""
-    from bonefx.detectors.ultralytics_guard import YOLO
+    from bonefx.detectors.yolo.ultralytics_guard import YOLO
 
     own = YOLO(BUNDLED, task="detect").predict(
         Image.fromarray(rgb), imgsz=512, conf=0.001, iou=yolo.NMS_IOU, max_det=300, nms=None, verbose=False
@@ -109,7 +109,7 @@ def test_boxes_and_scores_are_those_of_ultralytics_own_predict(detector):
 @pytest.mark.slow
 def test_the_graph_finds_the_same_in_openvino(detector, tmp_path):
     pytest.importorskip("openvino")
-    from bonefx.detectors import convert
+    from bonefx.detectors.conversion import convert
     from bonefx.detectors.engines.openvino_engine import OpenVINOEngine
 
     source = yolo.convertible(local_weights(BUNDLED))
@@ -128,7 +128,7 @@ def test_the_graph_finds_the_same_in_openvino(detector, tmp_path):
 @pytest.mark.slow
 def test_a_layer_that_is_not_in_the_graph_is_an_error_of_the_conversion():
     pytest.importorskip("openvino")
-    from bonefx.detectors import convert
+    from bonefx.detectors.conversion import convert
 
     source = yolo.convertible(local_weights(BUNDLED))
     with pytest.raises(BoneFXError, match=r"no layer network\.model\.99"):
@@ -218,7 +218,8 @@ def state():
     return dict(os.environ), handlers, functions, threads, printed, filters, root.handlers[:], root.level
 np.set_printoptions(precision=3)
 before = state()
-from bonefx.detectors import ultralytics_guard, yolo
+from bonefx.detectors import yolo
+from bonefx.detectors.yolo import ultralytics_guard
 print([number for number, (one, two) in enumerate(zip(before, state())) if one != two])
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

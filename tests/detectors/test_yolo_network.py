@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bonefx.detectors import yolo_network
-from bonefx.detectors.ultralytics_guard import YOLO, DetectionModel
+from bonefx.detectors.yolo import network as yolo_network
+from bonefx.detectors.yolo.ultralytics_guard import YOLO, DetectionModel
 from bonefx.errors import WeightsError
 from bonefx.settings import packaged
 

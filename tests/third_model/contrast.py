@@ -22,7 +22,7 @@ from bonefx.sources.hub import WeightFile
 if TYPE_CHECKING:
     from torch import nn
 
-    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.conversion.convert import Convertible
     from bonefx.detectors.engines.torch_engine import TorchEngine
 
 _MOST = 20
@@ -106,7 +106,7 @@ def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
     Raises:
         WeightsError: the file is none of this model.
     """
-    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.conversion.convert import Convertible
 
     processing = _read(weights)
     example = np.zeros((1, 1, 4 * processing.cell, 6 * processing.cell), np.float32)

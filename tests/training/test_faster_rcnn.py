@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
-from bonefx.detectors import detectron2_yaml
 from bonefx.detectors import faster_rcnn as adapter
 from bonefx.detectors.base import Stopwatch
-from bonefx.detectors.config import Architecture, FasterRCNNConfig
+from bonefx.detectors.faster_rcnn import detectron2_yaml
+from bonefx.detectors.faster_rcnn.config import Architecture, FasterRCNNConfig
 from bonefx.errors import BoneFXError, DatasetError, WeightsError
 from bonefx.training import batches, data, faster_rcnn
 from bonefx.training.precision import computes_in_bfloat16

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-import bonefx.detectors.ultralytics_guard  # noqa: F401  first: Ultralytics changes Pillow when it is imported
+import bonefx.detectors.yolo.ultralytics_guard  # noqa: F401  first: Ultralytics changes Pillow when it is imported
 
 # isort: split
 from ultralytics.nn.tasks import torch_safe_load

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.detectors.faster_rcnn.config import FasterRCNNConfig
 from bonefx.labels import DATASET_CLASSES
 from bonefx.training.recipes import FASTER_RCNN, YOLO
 

@@ -1,7 +1,7 @@
 """What a Faster R-CNN is made of: what a checkpoint's shapes tell, and what they cannot.
 
 The second (image size, anchors, test limits) travels in a Detectron2 YAML beside the weights, which
-`bonefx.detectors.detectron2_yaml` reads. The defaults here are the settings of the published model:
+`detectron2_yaml` reads. The defaults here are the settings of the published model:
 `COCO-Detection/faster_rcnn_R_50_FPN_3x` with five anchor ratios and 1024 px images.
 """
 

@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from bonefx.detectors.opencv_import import cv2
+from bonefx.detectors.yolo.opencv_import import cv2
 
 _before = {
     "environment": dict(os.environ),

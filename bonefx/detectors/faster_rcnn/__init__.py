@@ -17,7 +17,7 @@ from PIL import Image
 
 from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.base import MAX_DETECTIONS
-from bonefx.detectors.config import FasterRCNNConfig
+from bonefx.detectors.faster_rcnn.config import FasterRCNNConfig
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
 from bonefx.errors import WeightsError
@@ -26,7 +26,7 @@ from bonefx.settings import Settings
 from bonefx.sources.hub import WeightFile
 
 if TYPE_CHECKING:
-    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.conversion.convert import Convertible
     from bonefx.detectors.engines.torch_engine import TorchEngine
 
 
@@ -125,14 +125,14 @@ def _torch_engine(
 ) -> tuple[Processing, TorchEngine]:
     import torch
 
-    from bonefx.detectors import checkpoint
     from bonefx.detectors.engines.torch_engine import TorchEngine, best_device
+    from bonefx.detectors.faster_rcnn import checkpoint
 
     network, state = checkpoint.build(path, config_path)
     processing = Processing(network.config, network.divisor)
     place = best_device() if device is None else torch.device(device)
     if engine == "detectron2" or (engine == "auto" and _detectron2_can_run(network.architecture)):
-        from bonefx.detectors.detectron2_engine import Detectron2Graph
+        from bonefx.detectors.faster_rcnn.detectron2_engine import Detectron2Graph
 
         graph = Detectron2Graph(network.architecture, network.config, state, place)
         return processing, TorchEngine(graph, place, graph.library)
@@ -149,8 +149,8 @@ def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
     Raises:
         WeightsError: see `load`.
     """
-    from bonefx.detectors import checkpoint
-    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.conversion.convert import Convertible
+    from bonefx.detectors.faster_rcnn import checkpoint
 
     network, _ = checkpoint.build(weights.path, weights.config)
     sides = 4 * network.divisor, 6 * network.divisor

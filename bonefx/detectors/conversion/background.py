@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import bonefx
 from bonefx.detectors.base import Engine
 from bonefx.sources.hub import WeightFile
 
@@ -108,10 +109,10 @@ class BackgroundConversion:
             self._problem = str(error)
 
     def _start(self, when: str) -> subprocess.Popen[bytes]:
-        package = str(Path(__file__).resolve().parents[2])
+        package = str(Path(bonefx.__file__).resolve().parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(
-            [sys.executable, "-m", "bonefx.detectors.conversion_process", when],
+            [sys.executable, "-m", "bonefx.detectors.conversion.process", when],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

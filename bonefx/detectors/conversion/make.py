@@ -11,11 +11,12 @@ from typing import Any
 
 from bonefx import images
 from bonefx.detections import Detections
-from bonefx.detectors import cache, convert, graphs, verification
+from bonefx.detectors import graphs
 from bonefx.detectors.base import Engine, Processing, Stopwatch, has_int8
+from bonefx.detectors.conversion import convert, verification
 from bonefx.detectors.engines.openvino_engine import OpenVINOEngine, has_bfloat16
 from bonefx.detectors.graph_detector import GraphDetector
-from bonefx.detectors.graphs import Card
+from bonefx.detectors.graphs import Card, cache
 from bonefx.detectors.loading import short_name
 from bonefx.errors import BoneFXError, WeightsError
 from bonefx.evaluation.dataset import Dataset
@@ -174,7 +175,7 @@ def make_int8(
     Raises:
         BoneFXError: see `into_cache`.
     """
-    from bonefx.detectors.quantise import quantise
+    from bonefx.detectors.conversion.quantise import quantise
 
     _check_unchanged(weights)
     source = model.convertible(weights, folded=True)

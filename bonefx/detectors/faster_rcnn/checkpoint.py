@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bonefx.detectors import detectron2_yaml
-from bonefx.detectors.config import Architecture, FasterRCNNConfig
-from bonefx.detectors.network import FasterRCNN, anchors_at
+from bonefx.detectors.faster_rcnn import detectron2_yaml
+from bonefx.detectors.faster_rcnn.config import Architecture, FasterRCNNConfig
+from bonefx.detectors.faster_rcnn.network import FasterRCNN, anchors_at
 from bonefx.detectors.weight_file import WeightFile, load_state, plain_names
 from bonefx.errors import WeightsError
 from bonefx.labels import CLASSES

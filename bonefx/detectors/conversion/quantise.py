@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bonefx.detectors.convert import Convertible, named, trace
+from bonefx.detectors.conversion.convert import Convertible, named, trace
 from bonefx.detectors.engines.openvino_import import openvino, without_telemetry
 
 # isort: split

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from bonefx.detectors import pickled
-from bonefx.detectors.pickled import Record, Storage, TensorClaim
+from bonefx.detectors.weight_file import pickled
+from bonefx.detectors.weight_file.pickled import Record, Storage, TensorClaim
 from bonefx.errors import BoneFXError, WeightsError, quoted
 from bonefx.files import open_regular
 from bonefx.sources.hub import MAX_WEIGHTS_BYTES

@@ -18,7 +18,7 @@ from bonefx.detections import SCORE_FLOOR, Detections
 from bonefx.detectors.base import MAX_DETECTIONS
 from bonefx.detectors.graph_detector import GraphDetector
 from bonefx.detectors.loading import require
-from bonefx.detectors.opencv_import import cv2
+from bonefx.detectors.yolo.opencv_import import cv2
 from bonefx.errors import WeightsError
 from bonefx.settings import Settings
 from bonefx.sources.hub import WeightFile
@@ -26,7 +26,7 @@ from bonefx.sources.hub import WeightFile
 if TYPE_CHECKING:
     from torch import nn
 
-    from bonefx.detectors.convert import Convertible
+    from bonefx.detectors.conversion.convert import Convertible
     from bonefx.detectors.engines.torch_engine import TorchEngine
 
 NMS_IOU = 0.7
@@ -167,7 +167,7 @@ def _torch_engine(path: Path, device: str | None) -> tuple[Processing, TorchEngi
     import torch
 
     from bonefx.detectors.engines.torch_engine import TorchEngine, best_device
-    from bonefx.detectors.yolo_network import OneToMany
+    from bonefx.detectors.yolo.network import OneToMany
 
     processing, model = _read(path)
     place = best_device() if device is None else torch.device(device)
@@ -187,8 +187,8 @@ def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
     Raises:
         WeightsError: see `load`.
     """
-    from bonefx.detectors.convert import Convertible
-    from bonefx.detectors.yolo_network import OneToMany
+    from bonefx.detectors.conversion.convert import Convertible
+    from bonefx.detectors.yolo.network import OneToMany
 
     processing, model = _read(weights.path)
     graph = OneToMany(model)
@@ -211,7 +211,7 @@ def convertible(weights: WeightFile, folded: bool = False) -> Convertible:
 
 
 def _read(path: Path) -> tuple[Processing, nn.Module]:
-    from bonefx.detectors.yolo_network import read
+    from bonefx.detectors.yolo.network import read
 
     model, image_size = read(path)
     names = tuple(str(model.names[i]) for i in range(len(model.names)))

@@ -1,4 +1,4 @@
-"""The process that makes a graph in the background; `bonefx.detectors.background` starts it.
+"""The process that makes a graph in the background; `bonefx.detectors.conversion.background` starts it.
 
 It runs with one thread and, if told so, only while the processor has nothing else to do. The first argument
 says `idle` or `now`. Standard input holds the request as one line of JSON; when it ends, so does the process.
@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 
-from bonefx.detectors.background import Request
+from bonefx.detectors.conversion.background import Request
 from bonefx.settings import Settings
 
 
@@ -22,10 +22,11 @@ def main() -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if sys.argv[1] == "idle":
         _step_back()
-    from bonefx.detectors import conversion, loading
+    from bonefx.detectors import loading
+    from bonefx.detectors.conversion import make
 
     model = importlib.import_module(request.module)
-    conversion.into_cache(model, request.weights, request.cache)
+    make.into_cache(model, request.weights, request.cache)
     # OpenVINO's own cache is filled on the way.
     loading.from_graph(model, request.weights, Settings(cache_dir=request.cache, precision=request.precision))
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bonefx.detectors.pickled import Record, TensorClaim
-from bonefx.detectors.ultralytics_guard import Detect, DetectionModel
 from bonefx.detectors.weight_file import WeightFile, load_state, plain_names
+from bonefx.detectors.weight_file.pickled import Record, TensorClaim
+from bonefx.detectors.yolo.ultralytics_guard import Detect, DetectionModel
 from bonefx.errors import WeightsError, quoted
 
 MAX_MODULES = 20_000

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bonefx.detectors.config import FasterRCNNConfig, detectron2_tree
-from bonefx.detectors.network import Architecture
+from bonefx.detectors.faster_rcnn.config import FasterRCNNConfig, detectron2_tree
+from bonefx.detectors.faster_rcnn.network import Architecture
 from bonefx.errors import WeightsError
 
 

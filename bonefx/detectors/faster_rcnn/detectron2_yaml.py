@@ -17,7 +17,13 @@ from typing import Any
 
 import yaml
 
-from bonefx.detectors.config import YAML_KEYS, Architecture, FasterRCNNConfig, converted, detectron2_tree
+from bonefx.detectors.faster_rcnn.config import (
+    YAML_KEYS,
+    Architecture,
+    FasterRCNNConfig,
+    converted,
+    detectron2_tree,
+)
 from bonefx.errors import BoneFXError, WeightsError, quoted
 from bonefx.files import open_regular
 

@@ -25,7 +25,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import FrozenBatchNorm2d, nms, roi_align
 
 from bonefx.detections import SCORE_FLOOR
-from bonefx.detectors.config import Architecture, FasterRCNNConfig, Stage, per_level
+from bonefx.detectors.faster_rcnn.config import Architecture, FasterRCNNConfig, Stage, per_level
 from bonefx.errors import WeightsError
 
 _RPN_WEIGHTS, _ROI_WEIGHTS = (1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)

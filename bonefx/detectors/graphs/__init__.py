@@ -1,4 +1,4 @@
-"""Graphs on disk: a network in OpenVINO's format, made by `bonefx.detectors.convert`, and its card.
+"""Graphs on disk: a network in OpenVINO's format, made by `bonefx.detectors.conversion`, and its card.
 
 A graph is three files: `<name>.<form>.xml`, `.bin` and `.json`, the card, which says what weights it was made
 from, what is done before and after it, and how well it agrees with them. They lie beside the weights, or in
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bonefx.detectors import cache
+from bonefx.detectors.graphs import cache
 from bonefx.errors import SourceError, WeightsError
 from bonefx.files import open_regular
 from bonefx.provenance import versions
