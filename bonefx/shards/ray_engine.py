@@ -21,9 +21,6 @@ from ray.exceptions import RayError, UserCodeException
 _ATTEMPTS = 30
 """Of a shard, by workers that were lost on the way: an image that ends its process costs three (`worker`)."""
 
-CORES = 2
-"""Cores of one worker: two small networks next to each other are faster than one on all cores."""
-
 
 class _Actor:
     """A worker in a process of Ray's."""
@@ -102,16 +99,17 @@ def _check_answers(address: str) -> None:
 def _workers() -> tuple[int, int, int]:
     """Cores and GPUs of a worker, and how many such workers the cluster has room for.
 
-    Where nodes have GPUs, each is a worker's, and the other nodes do nothing: they would give other numbers.
+    A core each: networks next to each other are faster than one on several cores, and wait for nobody. Where
+    nodes have GPUs, each is a worker's, with its share of the cores, and the other nodes do nothing: they
+    would give other numbers.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    with_gpu = [node for node in nodes if node.get("GPU", 0) >= 1 and node.get("CPU", 0) >= 1]
-    room = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in with_gpu or nodes]
-    if with_gpu:
-        cores = max(1, min(CORES, *(cpus // gpus for cpus, gpus in room)))
-        return cores, 1, sum(min(gpus, cpus // cores) for cpus, gpus in room)
-    cores = max(1, min(CORES, *(cpus for cpus, _ in room)))
-    return cores, 0, max(1, sum(cpus // cores for cpus, _ in room))
+    room = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    with_gpu = [(cores, gpus) for cores, gpus in room if cores and gpus]
+    if not with_gpu:
+        return 1, 0, max(1, sum(cores for cores, _ in room))
+    share = max(1, min(cores // gpus for cores, gpus in with_gpu))
+    return share, 1, sum(min(gpus, cores // share) for cores, gpus in with_gpu)
 
 
 def _reason(error: BaseException) -> str:
