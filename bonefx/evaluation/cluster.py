@@ -19,6 +19,7 @@ from bonefx.evaluation.dataset import Dataset
 from bonefx.evaluation.predict import described, key_of, settled, timing, up_to_date
 from bonefx.evaluation.store import Store, to_rows
 from bonefx.shards.ray_engine import RayEngine
+from bonefx.shards.rows import as_text
 from bonefx.shards.run import results, run
 from bonefx.terminal import replace_line
 
@@ -68,7 +69,7 @@ def predict_on_cluster(
             )  # fmt: skip
             replace_line()
             found = {each["image"]: each for each in results(str(target))}
-            answers = [_checked(found.get(name), name, loaded) for name in names]
+            answers = [_checked(found.get(as_text(name)), name, loaded) for name in names]
             rows = (
                 row
                 for image_id, answer in enumerate(answers, 1)

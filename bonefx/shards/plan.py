@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -23,16 +24,16 @@ from bonefx.shards.places import Place
 ENDING = ".parquet"
 _LIST, _HEAD = "_plan.parquet", "_plan.json"
 _MOST = 64 * 1024
-_SHARD = pa.schema([("name", pa.string()), ("images", pa.list_(pa.string()))])
+_SHARD = pa.schema([("name", pa.string()), ("images", pa.list_(pa.binary()))])
 _AT_A_TIME = 64
 """Shards of the list that are in memory at once."""
 
 
 class Shard(NamedTuple):
-    """What one file of the target holds: its name, and the names of the images."""
+    """What one file of the target holds: its name, and the names of the images, which need not be text."""
 
     name: str
-    images: list[str]
+    images: list[bytes]
 
 
 class Plan:
@@ -100,7 +101,7 @@ def written(target: Place) -> set[str]:
 
 def _write_list(images: Iterable[str], target: Place, shard_images: int) -> tuple[int, int]:
     """Write the list while the source is listed; the numbers of images and shards."""
-    content, found = io.BytesIO(), iter(images)  # compressed: some megabytes for a million images
+    content, found = io.BytesIO(), map(os.fsencode, images)  # compressed: some megabytes for a million images
     total = shards = 0
     with pq.ParquetWriter(content, _SHARD, compression="zstd") as writer:
         while members := list(islice(iter(lambda: list(islice(found, shard_images)), []), _AT_A_TIME)):
@@ -111,6 +112,6 @@ def _write_list(images: Iterable[str], target: Place, shard_images: int) -> tupl
     return total, shards
 
 
-def _name(number: int, images: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(images).encode("utf-8", "surrogatepass")).hexdigest()
+def _name(number: int, images: Sequence[bytes]) -> str:
+    digest = hashlib.sha256(b"\n".join(images)).hexdigest()
     return f"part-{number:06d}-{digest[:12]}{ENDING}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,13 +54,21 @@ SCHEMA = pa.schema(
 _ONLY_WHERE_THERE_IS_ONE = ("members", "detections", "error")
 
 
+def as_text(name: str) -> str:
+    """A file's name as a row has it: bytes that are no text, as old archives have them, become `\\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def to_parquet(results: Sequence[Mapping[str, Any]]) -> bytes:
     """The results (`Outcome.to_result`) of one shard as a Parquet file.
 
     Raises:
         pyarrow.ArrowInvalid: a result has another shape than `SCHEMA`.
     """
-    rows = [{**result, "timings_ms": list(result["timings_ms"].items())} for result in results]
+    rows = [
+        {**result, "image": as_text(result["image"]), "timings_ms": list(result["timings_ms"].items())}
+        for result in results
+    ]
     file = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), file, compression="zstd")
     return file.getvalue()

@@ -82,7 +82,7 @@ def run(
         "processor_hours": round(cpu / 3600, 4),
     }
     summary = {**_summary(plan), "this_run": this_run}
-    written_to.write(SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    written_to.write(SUMMARY, json.dumps(summary, indent=1).encode())
     return summary
 
 

@@ -9,6 +9,7 @@ have ended is passed over, with a row that says so.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -76,11 +77,11 @@ class Worker:
         for model_id in self._models:
             self._prepare(model_id)
         try:
-            notes = _Notes(self._target, shard.name)
+            notes, names = _Notes(self._target, shard.name), [os.fsdecode(name) for name in shard.images]
             several = 1 if notes.careful else inference.at_once(self._models, self._registry)
             results = [
                 outcome.to_result(self._threshold)
-                for batch in _in_batches(self._read(shard.images, notes, ahead=several + 1), several)
+                for batch in _in_batches(self._read(names, notes, ahead=several + 1), several)
                 for outcome in self._look(batch)
             ]
             self._target.write(shard.name, to_parquet(results))

@@ -149,7 +149,7 @@ def test_the_target_may_lie_in_the_source(tmp_path):
     target = Place(str(tmp_path / "out"))
     target.write("old.png", b"")
     plan = Plan.of(Place(str(tmp_path)), target, MODELS, THRESHOLD)
-    assert [shard.images for shard in plan.missing()] == [["a.png"]]
+    assert [shard.images for shard in plan.missing()] == [[b"a.png"]]
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
@@ -173,6 +173,21 @@ def test_many_files_make_the_same_plan_whoever_lists_them(tmp_path):
     named = [name for shard in plans[0] for name in shard.images]
     assert named == sorted(named)
     assert len(set(named)) == 40
+
+
+def test_names_need_not_be_text(source, tmp_path):
+    """Archives of old systems have names in other encodings; those of folders too."""
+    folder = os.fsencode(tmp_path) + b"/station \xe9"
+    names = [b"bild\xff\xfe.png", b"two\nlines.png", b"'\" #%41?.png", b"w" * 200 + b".png"]
+    os.mkdir(folder)
+    for name in names:
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes((source / "a.png").read_bytes())
+    summary = make(os.fsdecode(folder), tmp_path / "target")
+    assert (summary["images"], set(summary["failed"].values())) == (4, {0})
+    found = by_image_and_model(results(tmp_path / "target"))
+    assert {image for image, _ in found} == {name.decode("utf-8", "backslashreplace") for name in names}
+    assert len({json.dumps(each["detections"]) for (_, model), each in found.items() if model == "yolo"}) == 1
+    assert make(os.fsdecode(folder), tmp_path / "target")["this_run"]["images"] == 0
 
 
 def test_a_shard_that_cannot_be_written_ends_the_run_in_a_sentence(source, tmp_path):
