@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from bonefx.detectors.conversion.make import Pictures
     from bonefx.evaluation.dataset import Dataset
 
-MOST_FOR_CALIBRATION = 300
-"""With 89 images the bundled YOLO failed the check by a lesion; with 250 it passes."""
-
 HELD_OUT = "held-out"
 """The split of the images that `train --hold-out` does not learn from."""
 
@@ -52,7 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1000,
         metavar="N",
-        help=f"check on at most so many images (1000), calibrate on at most {MOST_FOR_CALIBRATION} of them",
+        help="check on at most so many images (1000)",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        type=int,
+        default=300,
+        metavar="N",
+        help="calibrate on at most so many, less those that are checked on (300); more is not always better",
     )
     parser.add_argument("--push", action="store_true", help="publish the graphs to HF_REPO_ID")
     parser.set_defaults(run=run)
@@ -113,7 +117,7 @@ def _pictures(options: argparse.Namespace) -> Pictures:
         labels = _spread(options.check, options.images)
         checked = [image.file for image in labels.images]
     if options.calibrate:
-        dataset, held = _spread(options.calibrate, min(options.images, MOST_FOR_CALIBRATION)), set(checked)
+        dataset, held = _spread(options.calibrate, options.calibration_images), set(checked)
         calibration = [image.file for image in dataset.images if image.file not in held]
         on = f"{len(calibration)} images of {Path(options.calibrate[0]).name}, {options.calibrate[1]}"
     return Pictures(calibration, on, checked, labels)
