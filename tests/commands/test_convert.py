@@ -127,6 +127,9 @@ def test_graphs_are_checked_on_what_training_leaves_out_and_calibrated_on_the_re
     assert list(pictures.checked) == [image.file for image in held.images]
     assert list(pictures.calibration) == [image.file for image in train.dataset.images]
     assert pictures.calibrated_on == "3 images of set, train"
+    fewer = convert._pictures(parser.parse_args([*words, "--calibration-images", "1"]))
+    assert len(fewer.calibration) == 1
+    assert len(fewer.checked) == len(pictures.checked)
 
 
 # The check
